@@ -1,0 +1,83 @@
+import type { Caller } from '#libs/access';
+import type { Mount } from '#libs/roles';
+import type { z } from 'zod';
+
+/** What a request wants of a path (contract.md 1.1). */
+export type Operation = 'read' | 'update' | 'delete' | 'list';
+
+/** A checked request, as a handler gets it. */
+export interface ApiRequest<Fields> {
+  /** UUID; the same in the envelope, in commands and in every log line. */
+  id: string;
+  /** The path that was asked, without `/v1/` and without a closing slash. */
+  path: string;
+  /** What the named groups of the path's pattern caught; absent groups are ''. */
+  params: Record<string, string>;
+  /** Query parameters of a read, list or delete; body of an update: converted by the operation's schema. */
+  fields: Fields;
+  /** Aborted when the caller hangs up before the answer is written. */
+  hangUp: AbortSignal;
+}
+
+/** A request of a caller whose token was checked. */
+export interface TokenRequest<Fields> extends ApiRequest<Fields> {
+  token: string;
+  caller: Caller;
+}
+
+/** A request to an engine. */
+export interface EngineRequest<Fields> extends TokenRequest<Fields> {
+  mount: Mount;
+}
+
+/** What a handler answers; nothing at all means 204 (contract.md 1.6, 1.7). */
+export interface ApiAnswer {
+  /** Only where it is not 200 or 204. */
+  status?: number;
+  data?: Record<string, unknown> | null;
+  leaseId?: string;
+  renewable?: boolean;
+  /** Whole seconds. */
+  leaseDuration?: number;
+  warnings?: string[];
+  /** The keys of `data` stand beside the envelope too: paths that old clients read flat. */
+  flat?: boolean;
+  /** The whole body, without envelope. */
+  bare?: Record<string, unknown>;
+  /** Called when the caller hung up before the last byte of this answer was written. */
+  undelivered?: () => Promise<void>;
+}
+
+/** One operation of a path: its schema is the single source of what it takes. */
+export interface ApiOperation<Request> {
+  schema: z.ZodObject;
+  handle(request: Request): Promise<ApiAnswer | void>;
+}
+
+/** A path of the API: its pattern is anchored and in Go's notation, as help shows it. */
+export interface ApiPath<Request> {
+  pattern: string;
+  synopsis: string;
+  description: string;
+  operations: Partial<Record<Operation, ApiOperation<Request>>>;
+  /** HEAD is answered as a read without its body; on every other path it is 405. */
+  answersHead?: boolean;
+}
+
+/** A part of the API: the paths it answers. */
+export interface ApiPart<Request> {
+  paths(): ApiPath<Request>[];
+}
+
+/** Ties a handler to its schema, so that its fields have their types. */
+export function operation<Schema extends z.ZodObject, Request extends ApiRequest<unknown>>(
+  schema: Schema,
+  handle: (request: Omit<Request, 'fields'> & { fields: z.output<Schema> }) => Promise<ApiAnswer | void>,
+): ApiOperation<Request> {
+  return { schema, handle: handle as (request: Request) => Promise<ApiAnswer | void> };
+}
+
+/** The pattern as this platform's regular expression. */
+export function expressionOf(pattern: string): RegExp {
+  return new RegExp(`^${pattern.replaceAll('(?P<', '(?<')}$`);
+}

@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto';
+import { All, Controller, Logger, Req, Res } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CodedError } from '#libs/contracts';
+import { isListVerb } from '../wire/list-verb.js';
+import { Api } from './api.js';
+import { errorAnswer } from './api-error.js';
+import { toBody } from './envelope.js';
+import { readRequest } from './http-request.js';
+
+/** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
+@Controller()
+export class ApiController {
+  private readonly logger = new Logger(ApiController.name);
+
+  constructor(private readonly api: Api) {}
+
+  @All('*')
+  async handle(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const id = randomUUID();
+    const hangUp = new AbortController();
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) hangUp.abort();
+    });
+    try {
+      const asked = readRequest(
+        request.method,
+        request.raw.url ?? '/',
+        isListVerb(request.raw),
+        request.body as Buffer | undefined,
+        request.headers['content-type'],
+      );
+      const answer = await this.api.handle(asked, tokenOf(request), id, hangUp.signal);
+      const { undelivered } = answer;
+      if (undelivered) {
+        if (hangUp.signal.aborted) return void (await undelivered());
+        hangUp.signal.addEventListener(
+          'abort',
+          () => void undelivered().catch((error: unknown) => this.tell(error, id)),
+        );
+      }
+      const { status, body } = toBody(answer, id);
+      send(reply, status, body);
+    } catch (error) {
+      this.tell(error, id);
+      const { status, errors } = errorAnswer(error);
+      send(reply, status, { errors });
+    }
+  }
+
+  private tell(error: unknown, requestId: string): void {
+    if (error instanceof CodedError && error.code !== 'internal') return;
+    this.logger.error({
+      msg: 'request failed',
+      requestId,
+      error: error instanceof Error ? error.stack : String(error),
+    });
+  }
+}
+
+/** `X-Vault-Token` wins; an empty one counts as absent (contract.md 1.2). */
+function tokenOf(request: FastifyRequest): string | undefined {
+  const own = request.headers['x-vault-token'];
+  if (typeof own === 'string' && own !== '') return own;
+  return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
+}
+
+function send(reply: FastifyReply, status: number, body?: Record<string, unknown>): void {
+  // No charset behind the type: hvac compares it to the letter (contract.md 1.3).
+  void reply
+    .status(status)
+    .header('content-type', 'application/json')
+    .header('cache-control', 'no-store')
+    .send(body === undefined ? undefined : Buffer.from(`${JSON.stringify(body)}\n`));
+}

@@ -1,0 +1,153 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { Tokens } from '#libs/access';
+import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
+import { Mounts } from '#libs/roles';
+import { parseFields } from '../wire/fields.js';
+import { wrapped } from './api-error.js';
+import type { ApiAnswer, ApiOperation, ApiPart, ApiPath, ApiRequest, EngineRequest, TokenRequest } from './api-path.js';
+import { mountHelp, pathHelp } from './help.js';
+import type { VaultRequest } from './http-request.js';
+import { type Match, PathTable } from './path-table.js';
+
+/** Injection tokens of the three parts of the tree: arrays of `ApiPart`. */
+export const OPEN_PARTS = Symbol('paths without a token');
+export const CORE_PARTS = Symbol('paths of the core');
+export const ENGINE_PARTS = Symbol('paths of the aws engine');
+
+const engineDescription = `The AWS engine lends credentials of AWS, made for the caller alone, on a lease.
+An IAM user with its policies, a federation token or an assumed role: the role
+says which. When the lease ends or is revoked, they are gone from AWS.
+
+Before it can be used, the engine needs the credentials that it works with:
+write them to "config/root". Then write roles to "roles/".`;
+
+/** Paths whose last part is itself a path, so that a closing slash says nothing: node-vault sends one. */
+const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/mounts\//;
+
+class UnsupportedOperation extends CodedError {
+  constructor() {
+    super('unsupported_operation', wrapped('unsupported operation'));
+  }
+}
+
+function operationOf<Request>(asked: VaultRequest, path: ApiPath<Request>): ApiOperation<Request> {
+  const name = asked.operation === 'head' && path.answersHead ? 'read' : asked.operation;
+  const operation = name === 'head' ? undefined : path.operations[name];
+  if (!operation) throw new UnsupportedOperation();
+  return operation;
+}
+
+/**
+ * Every request to the API, in the order of contract.md 1.8: who is calling, may they, which mount, which path, which
+ * operation, which fields, then the handler.
+ */
+@Injectable()
+export class Api {
+  private readonly open: PathTable<ApiRequest<unknown>>;
+  private readonly core: PathTable<TokenRequest<unknown>>;
+  private readonly engine: PathTable<EngineRequest<unknown>>;
+
+  constructor(
+    private readonly tokens: Tokens,
+    private readonly mounts: Mounts,
+    @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
+    @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
+    @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
+  ) {
+    this.open = new PathTable(open);
+    this.core = new PathTable(core);
+    this.engine = new PathTable(engine);
+  }
+
+  /** @throws CodedError for everything that is not answered. */
+  async handle(asked: VaultRequest, token: string | undefined, id: string, hangUp: AbortSignal): Promise<ApiAnswer> {
+    const base = { id, path: asked.path, hangUp };
+    const openMatch = this.open.match(asked.path);
+    if (openMatch && !asked.help) return this.run(asked, openMatch, base);
+
+    const caller = await this.tokens.authenticate(token);
+    if (asked.help) return this.help(asked.path);
+    if (!caller.mayDoAnything()) throw new PermissionDenied(wrapped('permission denied'));
+    if (asked.operation === 'update' && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
+      throw new InvalidRequest("cannot write to a path ending in '/'");
+    }
+    return this.route(asked, { ...base, token: token!, caller });
+  }
+
+  private async route(asked: VaultRequest, base: Omit<TokenRequest<unknown>, 'params' | 'fields'>): Promise<ApiAnswer> {
+    if (isCore(asked.path)) {
+      const match = this.core.match(asked.path);
+      if (!match) throw new NoRoute(wrapped('unsupported path'));
+      return this.run(asked, match, base);
+    }
+    const mount = await this.mountOf(asked.path);
+    const match = this.engine.match(asked.path.slice(mount.path.length));
+    if (!match) throw new NoRoute(wrapped('unsupported path'));
+    return this.run(asked, match, { ...base, mount });
+  }
+
+  private async mountOf(path: string) {
+    const mount = await this.mounts.route(path);
+    if (!mount) throw new NoRoute(`no handler for route "${path}". route entry not found.`);
+    if (mount.taintedAt) {
+      throw new NoRoute(`no handler for route "${path}" on namespace "". route entry or namespace is tainted.`);
+    }
+    return mount;
+  }
+
+  private async run<Request extends ApiRequest<unknown>>(
+    asked: VaultRequest,
+    { path, params }: Match<Request>,
+    base: Omit<Request, 'params' | 'fields'>,
+  ): Promise<ApiAnswer> {
+    const operation = operationOf(asked, path);
+    const { raw, replaced } = withoutCaptures(asked.raw, params);
+    const { fields, unknown } = parseFields(operation.schema, raw);
+    const answer = (await operation.handle({ ...base, params, fields } as Request)) ?? {};
+    const warnings = [
+      ...(answer.warnings ?? []),
+      ...(unknown.length > 0 ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`] : []),
+      ...(replaced.length > 0
+        ? [
+            "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: " +
+              `[${replaced.join(' ')}]`,
+          ]
+        : []),
+    ];
+    // A 204 has no place for them.
+    return answer.data === undefined || answer.bare ? answer : { ...answer, warnings };
+  }
+
+  /** Help of a mount or of a path in it; any valid token may ask (contract.md 2.9). */
+  private async help(path: string): Promise<ApiAnswer> {
+    const text = isCore(path) || this.open.match(path) ? this.coreHelp(path) : await this.engineHelp(path);
+    return { bare: { help: text, see_also: null, openapi: null } };
+  }
+
+  private coreHelp(path: string): string {
+    const match = this.core.match(path) ?? this.open.match(path);
+    if (!match) throw new NoRoute(wrapped('unsupported path'));
+    return pathHelp(path, match.path);
+  }
+
+  private async engineHelp(path: string): Promise<string> {
+    const mount = await this.mountOf(path);
+    const inside = path.slice(mount.path.length);
+    if (inside === '') return mountHelp(engineDescription, this.engine.paths);
+    const match: Match<never> | null = this.engine.match(inside) ?? this.engine.match(`${inside}/`);
+    if (!match) throw new NoRoute(wrapped('unsupported path'));
+    return pathHelp(inside, match.path);
+  }
+}
+
+function isCore(path: string): boolean {
+  return /^(sys|auth|cubbyhole|identity)(\/|$)/.test(path);
+}
+
+/** A body that repeats what the path already says: the path wins (contract.md 1.5). */
+function withoutCaptures(raw: Record<string, unknown>, params: Record<string, string>) {
+  const replaced = Object.keys(raw)
+    .filter((name) => params[name])
+    .sort();
+  return { raw: Object.fromEntries(Object.entries(raw).filter(([name]) => !replaced.includes(name))), replaced };
+}

@@ -1,0 +1,22 @@
+import type { ApiAnswer } from './api-path.js';
+
+/** Status and body of an answer (contract.md 1.6, 1.7); no body for 204 and for an asynchronous 202. */
+export function toBody(answer: ApiAnswer, requestId: string): { status: number; body?: Record<string, unknown> } {
+  if (answer.bare) return { status: answer.status ?? 200, body: answer.bare };
+  const hasBody = answer.data !== undefined || answer.leaseId !== undefined || answer.warnings?.length;
+  if (!hasBody) return { status: answer.status ?? 204 };
+  return {
+    status: answer.status ?? 200,
+    body: {
+      ...(answer.flat ? answer.data : {}),
+      request_id: requestId,
+      lease_id: answer.leaseId ?? '',
+      renewable: answer.renewable ?? false,
+      lease_duration: answer.leaseDuration ?? 0,
+      data: answer.data ?? null,
+      wrap_info: null,
+      warnings: answer.warnings?.length ? answer.warnings : null,
+      auth: null,
+    },
+  };
+}

@@ -1,0 +1,78 @@
+import { Injectable } from '@nestjs/common';
+import type { IssueLeaseReply } from '#libs/contracts';
+import { Accepting } from '#libs/leases';
+import { z } from 'zod';
+import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
+import { IssuerClient } from '../issuer-client.js';
+import { ttlCutWarning } from '../lease-texts.js';
+import { durationField, stringField } from '../wire/fields.js';
+import { rolePattern } from './roles-path.js';
+
+const wish = z.object({
+  ttl: durationField().describe('TTL of an STS credential; an IAM user has the one of config/lease.'),
+  role_arn: stringField().describe('ARN of the IAM role to assume, where the role names several.'),
+  role_session_name: stringField().describe('Name of the session (assumed_role).'),
+});
+
+/** `creds` and `sts`: a credential for the caller alone (contract.md 2.5). */
+@Injectable()
+export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
+  constructor(
+    private readonly issuers: IssuerClient,
+    private readonly accepting: Accepting,
+  ) {}
+
+  paths(): ApiPath<EngineRequest<unknown>>[] {
+    const issue = operation<typeof wish, EngineRequest<unknown>>(wish, (request) => this.issue(request));
+    return [
+      {
+        pattern: `(?P<door>creds|sts)/${rolePattern}`,
+        synopsis: 'Generate AWS credentials from a specific role.',
+        description:
+          'The answer holds an access key, its secret key and, for an STS credential, its token. The keys of an IAM\n' +
+          'user may take some seconds until every AWS service knows them; those of STS work at once.',
+        operations: { read: issue, update: issue },
+      },
+    ];
+  }
+
+  private async issue(
+    request: Omit<EngineRequest<unknown>, 'fields'> & { fields: z.output<typeof wish> },
+  ): Promise<ApiAnswer> {
+    const { fields, params, mount, token, id, hangUp } = request;
+    const issued = await this.issuers.issue(
+      {
+        requestId: id,
+        token,
+        mount: mount.path,
+        door: params.door as 'creds' | 'sts',
+        role: params.name!,
+        ttlSeconds: fields.ttl,
+        roleArn: fields.role_arn,
+        roleSessionName: fields.role_session_name,
+      },
+      hangUp,
+    );
+    return {
+      leaseId: issued.leaseId,
+      renewable: issued.renewable,
+      leaseDuration: issued.leaseDuration,
+      data: toWire(issued),
+      warnings: issued.ttlCut ? [ttlCutWarning(issued.ttlCut)] : [],
+      undelivered: () => this.accepting.undo(issued.leaseId),
+    };
+  }
+}
+
+function toWire({ credentialType, credential, leaseDuration }: IssueLeaseReply): Record<string, unknown> {
+  const token = credential.sessionToken ?? null;
+  return {
+    access_key: credential.accessKeyId,
+    secret_key: credential.secretAccessKey,
+    // Old readers know the first name, today's the second.
+    security_token: token,
+    session_token: token,
+    ...(credentialType === 'assumed_role' ? { arn: credential.arn } : {}),
+    ...(credentialType === 'iam_user' ? {} : { ttl: leaseDuration }),
+  };
+}

@@ -1,0 +1,57 @@
+import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
+import { type ClientProviderOptions, ClientsModule } from '@nestjs/microservices';
+import { type LeaseTiming, LeasesModule } from '#libs/leases';
+import { RolesModule } from '#libs/roles';
+import { ApiController } from './api/api.controller.js';
+import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
+import { TokenSelf } from './auth/token-self.js';
+import { ConfigLease } from './aws/config-lease.js';
+import { ConfigRoot } from './aws/config-root.js';
+import { CredentialsPath } from './aws/credentials-path.js';
+import { RolesPath } from './aws/roles-path.js';
+import { IssuerClient } from './issuer-client.js';
+import { LeasesPath } from './sys/leases-path.js';
+import { MountsPath } from './sys/mounts-path.js';
+import { Status } from './sys/status.js';
+import { TakeBack } from './sys/take-back.js';
+
+const open = [Status];
+const core = [MountsPath, LeasesPath, TokenSelf];
+const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
+
+const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
+  provide: name,
+  inject: classes,
+  useFactory: (...instances: unknown[]) => instances,
+});
+
+/** The gateway: HTTP in and out. It knows no AWS. */
+@Module({})
+export class GatewayModule {
+  /**
+   * `connections`: the modules of database, queue and keyring that this process was configured with; `issuers`: how it
+   * reaches them, under the name ISSUERS.
+   */
+  static configured(
+    connections: NonNullable<ModuleMetadata['imports']>,
+    timing: LeaseTiming,
+    issuers: ClientProviderOptions,
+  ): DynamicModule {
+    return {
+      module: GatewayModule,
+      imports: [...connections, RolesModule, LeasesModule.withTiming(timing), ClientsModule.register([issuers])],
+      controllers: [ApiController],
+      providers: [
+        Api,
+        IssuerClient,
+        TakeBack,
+        ...open,
+        ...core,
+        ...engine,
+        parts(OPEN_PARTS, open),
+        parts(CORE_PARTS, core),
+        parts(ENGINE_PARTS, engine),
+      ],
+    };
+  }
+}

@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { ClientProxy } from '@nestjs/microservices';
+import {
+  CodedError,
+  fromWire,
+  issueLease,
+  type IssueLeaseReply,
+  type IssueLeaseRequest,
+  OutOfTime,
+  Unavailable,
+} from '#libs/contracts';
+import { Accepting, LEASE_TIMING, type LeaseTiming } from '#libs/leases';
+import { firstValueFrom, fromEvent, merge, mergeMap, throwError, timeout, TimeoutError } from 'rxjs';
+
+/** Injection token of the client that reaches the issuers. */
+export const ISSUERS = Symbol('issuers');
+
+/** What a caller asks for; the rest of the command is ours. */
+export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;
+
+/** Asks an issuer for a credential, and records that it is handed on before anybody sees it. */
+@Injectable()
+export class IssuerClient {
+  private readonly logger = new Logger(IssuerClient.name);
+
+  constructor(
+    @Inject(ISSUERS) private readonly issuers: ClientProxy,
+    private readonly accepting: Accepting,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /**
+   * An accepted credential. When the caller hangs up or the wait ends first, a mark is left under the command, so that
+   * nothing is made for nobody.
+   * @throws CodedError of the issuer; `out_of_time`, `unavailable`.
+   */
+  async issue(wish: IssueWish, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+    const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
+    let reply: IssueLeaseReply;
+    try {
+      reply = await this.send(command, hangUp);
+      if (hangUp.aborted) throw new OutOfTime();
+    } catch (error) {
+      if (error instanceof OutOfTime) await this.withdraw(command);
+      throw error;
+    }
+    if (reply.acceptRequired) await this.accepting.accept(reply.leaseId);
+    return reply;
+  }
+
+  private async send(command: IssueLeaseRequest, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+    if (hangUp.aborted) throw new OutOfTime();
+    const left = fromEvent(hangUp, 'abort').pipe(mergeMap(() => throwError(() => new OutOfTime())));
+    try {
+      const answer = await firstValueFrom(
+        merge(this.issuers.send<unknown>(issueLease.pattern, command), left).pipe(timeout(command.waitMs)),
+      );
+      return issueLease.reply.parse(answer);
+    } catch (error) {
+      if (error instanceof TimeoutError) throw new OutOfTime();
+      if (error instanceof CodedError) throw error;
+      const coded = fromWire(error);
+      if (coded) throw coded;
+      this.logger.error({ msg: 'no issuer reached', requestId: command.requestId, error: textOf(error) });
+      throw new Unavailable('No issuer can be reached; try again in a moment.', { cause: error });
+    }
+  }
+
+  private async withdraw(command: IssueLeaseRequest): Promise<void> {
+    try {
+      await this.accepting.withdraw(command.id);
+    } catch (error) {
+      // The hand-over deadline takes it back all the same.
+      this.logger.warn({ msg: 'command not withdrawn', requestId: command.requestId, error: String(error) });
+    }
+  }
+}
+
+/** Transports reject with errors, with texts and with objects that hold an error. */
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : typeof error === 'string' ? error : 'transport error';
+}

@@ -1,0 +1,128 @@
+import { Injectable } from '@nestjs/common';
+import { InvalidRequest, NotFound } from '#libs/contracts';
+import { Finding, Renewing } from '#libs/leases';
+import { z } from 'zod';
+import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
+import { ttlCutWarning } from '../lease-texts.js';
+import { boolField, durationField, stringField } from '../wire/fields.js';
+import { TakeBack } from './take-back.js';
+
+const leaseId = stringField().describe('The lease; wins over an id in the path.');
+const lookUp = z.object({ lease_id: leaseId });
+const renewal = z.object({
+  lease_id: leaseId,
+  increment: durationField().describe('Seconds from now that the lease should last; 0: what the engine gives.'),
+});
+const revocation = z.object({
+  lease_id: leaseId,
+  sync: boolField().describe('Wait until it is gone from AWS (the default), or answer at once.'),
+});
+const prefixed = z.object({
+  sync: boolField().describe('Wait until all are gone from AWS (the default), or answer at once.'),
+});
+
+type Fields<Schema extends z.ZodObject> = { params: Record<string, string>; fields: z.output<Schema> };
+
+/** `sys/leases`, in today's and in the 0.6 spellings (contract.md 3.2). */
+@Injectable()
+export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
+  constructor(
+    private readonly finding: Finding,
+    private readonly renewing: Renewing,
+    private readonly takeBack: TakeBack,
+  ) {}
+
+  paths(): ApiPath<TokenRequest<unknown>>[] {
+    return [
+      {
+        pattern: 'sys/leases/lookup(/(?P<prefix>.*))?',
+        synopsis: 'Look a lease up, or list the leases under a prefix.',
+        description:
+          'A look-up says when the lease was issued, when it ends and whether it can be renewed. In a list, what ends\n' +
+          'in a slash has leases below it.',
+        operations: {
+          update: operation(lookUp, (request) => this.lookUp(request)),
+          list: operation(z.object({}), ({ params }) => this.list(params.prefix!)),
+        },
+      },
+      {
+        pattern: 'sys/(leases/)?renew(/(?P<url_lease_id>.+))?',
+        synopsis: 'Renew a lease.',
+        description: 'The increment replaces what is left of the lease; it never goes past its longest life.',
+        operations: { update: operation(renewal, (request) => this.renew(request)) },
+      },
+      {
+        pattern: 'sys/(leases/)?revoke-prefix/(?P<prefix>.+)',
+        synopsis: 'Revoke every lease under a prefix.',
+        description: 'A prefix is whole path segments. All are tried, side by side; one failure stops nothing.',
+        operations: { update: operation(prefixed, (request) => this.revokePrefix(request)) },
+      },
+      {
+        pattern: 'sys/(leases/)?revoke-force/(?P<prefix>.+)',
+        synopsis: 'Revoke every lease under a prefix, and drop those that AWS would not let go.',
+        description: 'What AWS refuses to remove may remain there: look after it by hand.',
+        operations: {
+          update: operation(z.object({}), ({ params }) =>
+            this.takeBack.now({ prefix: params.prefix! }, 'revoked', true),
+          ),
+        },
+      },
+      {
+        pattern: 'sys/(leases/)?revoke(/(?P<url_lease_id>.+))?',
+        synopsis: 'Revoke a lease.',
+        description: 'Its credential is gone from AWS when the answer comes, unless sync is false.',
+        operations: { update: operation(revocation, (request) => this.revoke(request)) },
+      },
+    ];
+  }
+
+  private async lookUp({ params, fields }: Fields<typeof lookUp>): Promise<ApiAnswer> {
+    const id = idOf(params.prefix!, fields.lease_id);
+    const lease = await this.finding.find(id);
+    if (!lease) throw new InvalidRequest('invalid lease');
+    const data = {
+      id: lease.id,
+      issue_time: lease.issuedAt.toISOString(),
+      expire_time: lease.expiresAt.toISOString(),
+      last_renewal: lease.lastRenewedAt?.toISOString() ?? null,
+      renewable: lease.renewable,
+      ttl: Math.round(lease.ttlMs / 1000),
+      ...(lease.lastError ? { revoke_error: lease.lastError } : {}),
+    };
+    return { data };
+  }
+
+  private async list(prefix: string): Promise<ApiAnswer> {
+    const keys = await this.finding.children(prefix === '' ? '' : `${prefix.replace(/\/+$/, '')}/`);
+    if (keys.length === 0) throw new NotFound();
+    return { data: { keys } };
+  }
+
+  private async renew({ params, fields }: Fields<typeof renewal>): Promise<ApiAnswer> {
+    const id = idOf(params.url_lease_id!, fields.lease_id);
+    const { ttlMs, cut } = await this.renewing.renew(id, (fields.increment ?? 0) * 1000);
+    return {
+      leaseId: id,
+      renewable: true,
+      leaseDuration: Math.round(ttlMs / 1000),
+      data: null,
+      warnings: cut ? [ttlCutWarning(cut)] : [],
+    };
+  }
+
+  private async revoke({ params, fields }: Fields<typeof revocation>): Promise<ApiAnswer | void> {
+    const which = { leaseId: idOf(params.url_lease_id!, fields.lease_id) };
+    return fields.sync === false ? this.takeBack.later(which, 'revoked') : this.takeBack.now(which, 'revoked');
+  }
+
+  private async revokePrefix({ params, fields }: Fields<typeof prefixed>): Promise<ApiAnswer | void> {
+    const which = { prefix: params.prefix! };
+    return fields.sync === false ? this.takeBack.later(which, 'revoked') : this.takeBack.now(which, 'revoked');
+  }
+}
+
+function idOf(fromPath: string, fromBody: string | undefined): string {
+  const id = fromBody || fromPath.replace(/\/+$/, '');
+  if (!id) throw new InvalidRequest('lease_id must be specified');
+  return id;
+}

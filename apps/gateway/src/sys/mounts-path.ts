@@ -1,0 +1,213 @@
+import { Injectable } from '@nestjs/common';
+import { InvalidRequest } from '#libs/contracts';
+import { type Mount, Mounts, type MountTuning, type MountWrite, systemMaxTtlSeconds } from '#libs/roles';
+import { z } from 'zod';
+import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
+import { boolField, commaListField, keyValueField, mapField, parseFields, stringField } from '../wire/fields.js';
+import { parseDuration } from '../wire/go-duration.js';
+import { TakeBack } from './take-back.js';
+
+const tuning = {
+  default_lease_ttl: stringField().describe('Default TTL of leases, such as "1h"; "system" or empty: the system\'s.'),
+  max_lease_ttl: stringField().describe('Longest TTL of leases; "system" or empty: the system\'s.'),
+  description: stringField().describe('For people.'),
+  force_no_cache: boolField().describe('Kept and shown; nothing of this engine is cached.'),
+  listing_visibility: stringField().describe('"", "hidden" or "unauth".'),
+  audit_non_hmac_request_keys: commaListField().describe('Keys that audit shows in the clear.'),
+  audit_non_hmac_response_keys: commaListField().describe('Keys that audit shows in the clear.'),
+  passthrough_request_headers: commaListField().describe('Headers handed to the engine.'),
+  allowed_response_headers: commaListField().describe('Headers the engine may set.'),
+  options: keyValueField().describe('Options of the engine.'),
+};
+
+const tune = z.object(tuning);
+type TuneFields = z.output<typeof tune>;
+
+const mountBody = z.object({
+  type: stringField().describe('The engine: aws.'),
+  description: stringField().describe('For people.'),
+  config: mapField().describe('What tune takes.'),
+  local: boolField().describe('Kept and shown; there is no replication.'),
+  seal_wrap: boolField().describe('Kept and shown; root keys are always sealed.'),
+  external_entropy_access: boolField().describe('Kept and shown.'),
+  options: keyValueField().describe('Options of the engine.'),
+  plugin_name: stringField().meta({ deprecated: true }).describe('Old name of type.'),
+  plugin_version: stringField().describe('Must be empty: there is one version.'),
+});
+
+/** `sys/mounts`: engines come and go (contract.md 3.1). */
+@Injectable()
+export class MountsPath implements ApiPart<TokenRequest<unknown>> {
+  constructor(
+    private readonly mounts: Mounts,
+    private readonly takeBack: TakeBack,
+  ) {}
+
+  paths(): ApiPath<TokenRequest<unknown>>[] {
+    return [
+      {
+        pattern: 'sys/mounts',
+        synopsis: 'List the mounted engines.',
+        description: 'Path, type, accessor and configuration of every mount.',
+        operations: { read: operation(z.object({}), () => this.list()) },
+      },
+      {
+        pattern: 'sys/mounts/(?P<path>.+?)/tune',
+        synopsis: 'Read or change the configuration of a mount.',
+        description: 'TTLs are read in seconds, as they are in force.',
+        operations: {
+          read: operation(z.object({}), ({ params }) => this.readTuning(slashed(params.path!))),
+          update: operation(tune, ({ params, fields }) => this.mounts.tune(slashed(params.path!), toWrite(fields))),
+        },
+      },
+      {
+        pattern: 'sys/mounts/(?P<path>.+)',
+        synopsis: 'Mount an engine, look at it, or take it down.',
+        description:
+          'Taking it down revokes every lease under it first; while AWS refuses one of them the mount stays, answers\n' +
+          'nothing, and can be taken down again.',
+        operations: {
+          read: operation(z.object({}), ({ params }) => this.read(slashed(params.path!))),
+          update: operation(mountBody, ({ params, fields }) => this.create(slashed(params.path!), fields)),
+          delete: operation(z.object({}), ({ params }) => this.remove(slashed(params.path!))),
+        },
+      },
+    ];
+  }
+
+  private async list(): Promise<ApiAnswer> {
+    const mounts = await this.mounts.list();
+    const data = Object.fromEntries(mounts.map((mount) => [mount.path, toWire(mount)]));
+    return { data: { ...data, 'sys/': systemMount }, flat: true };
+  }
+
+  private async read(path: string): Promise<ApiAnswer> {
+    const mount = await this.mounts.find(path);
+    if (!mount) throw new InvalidRequest(`No secret engine mount at ${path}`);
+    return { data: toWire(mount), flat: true };
+  }
+
+  private async readTuning(path: string): Promise<ApiAnswer> {
+    const mount = await this.mounts.find(path);
+    if (!mount) throw new InvalidRequest(`cannot fetch sysview for path "${path}"`);
+    const { default_lease_ttl, max_lease_ttl, ...rest } = configOf(mount);
+    const data = {
+      description: mount.description,
+      default_lease_ttl: default_lease_ttl || systemMaxTtlSeconds,
+      max_lease_ttl: max_lease_ttl || systemMaxTtlSeconds,
+      ...rest,
+      ...(mount.options ? { options: mount.options } : {}),
+    };
+    return { data, flat: true };
+  }
+
+  private async create(path: string, fields: z.output<typeof mountBody>): Promise<void> {
+    const type = fields.type || fields.plugin_name;
+    if (!type) throw new InvalidRequest('backend type must be specified as a string');
+    if (fields.options?.version || fields.plugin_version) {
+      throw new InvalidRequest(`secrets engine "${type}" does not allow setting a version`);
+    }
+    const { fields: config } = parseFields(tune, fields.config ?? {});
+    await this.mounts.create(path, type, {
+      ...toWrite(config, (name) => `unable to parse ${name} TTL of`),
+      description: fields.description ?? '',
+      options: fields.options ?? config.options ?? null,
+      local: fields.local ?? false,
+      sealWrap: fields.seal_wrap ?? false,
+      externalEntropyAccess: fields.external_entropy_access ?? false,
+    });
+  }
+
+  private async remove(path: string): Promise<ApiAnswer | void> {
+    const mount = await this.mounts.taint(path);
+    if (!mount) return;
+    const unfinished = await this.takeBack.now({ mountId: mount.id }, 'unmounted');
+    if (unfinished) return unfinished;
+    await this.mounts.removeEnded();
+  }
+}
+
+const slashed = (path: string) => `${path.replace(/\/+$/, '')}/`;
+
+/** Milliseconds to whole seconds; "" and "system" mean the system's value. */
+function ttlSeconds(text: string | undefined, prefix: string | null): number | undefined {
+  if (text === undefined) return undefined;
+  if (text === '' || text === 'system') return 0;
+  try {
+    return Math.floor(parseDuration(text) / 1000);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new InvalidRequest(prefix === null ? message : `${prefix} ${text}: ${message}`);
+  }
+}
+
+function toWrite(fields: TuneFields, prefix: (name: 'default' | 'max') => string | null = () => null): MountWrite {
+  const visibility = fields.listing_visibility;
+  if (visibility !== undefined && !['', 'hidden', 'unauth'].includes(visibility)) {
+    throw new InvalidRequest(`invalid listing_visibility ${visibility}`);
+  }
+  const asked: MountTuning = {
+    forceNoCache: fields.force_no_cache,
+    listingVisibility: visibility,
+    auditNonHmacRequestKeys: fields.audit_non_hmac_request_keys,
+    auditNonHmacResponseKeys: fields.audit_non_hmac_response_keys,
+    passthroughRequestHeaders: fields.passthrough_request_headers,
+    allowedResponseHeaders: fields.allowed_response_headers,
+  };
+  return {
+    description: fields.description,
+    defaultLeaseTtlSeconds: ttlSeconds(fields.default_lease_ttl, prefix('default')),
+    maxLeaseTtlSeconds: ttlSeconds(fields.max_lease_ttl, prefix('max')),
+    options: fields.options,
+    tuning: Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined)),
+  };
+}
+
+/** The stored values: a TTL of 0 means the system's; what was never set is absent. */
+function configOf(mount: Mount) {
+  const { tuning: set } = mount;
+  return {
+    default_lease_ttl: mount.defaultLeaseTtlSeconds,
+    max_lease_ttl: mount.maxLeaseTtlSeconds,
+    force_no_cache: set.forceNoCache ?? false,
+    ...(set.listingVisibility ? { listing_visibility: set.listingVisibility } : {}),
+    ...(set.auditNonHmacRequestKeys ? { audit_non_hmac_request_keys: set.auditNonHmacRequestKeys } : {}),
+    ...(set.auditNonHmacResponseKeys ? { audit_non_hmac_response_keys: set.auditNonHmacResponseKeys } : {}),
+    ...(set.passthroughRequestHeaders ? { passthrough_request_headers: set.passthroughRequestHeaders } : {}),
+    ...(set.allowedResponseHeaders ? { allowed_response_headers: set.allowedResponseHeaders } : {}),
+  };
+}
+
+function toWire(mount: Mount): Record<string, unknown> {
+  return {
+    type: mount.type,
+    description: mount.description,
+    accessor: mount.accessor,
+    uuid: mount.id,
+    local: mount.local,
+    seal_wrap: mount.sealWrap,
+    external_entropy_access: mount.externalEntropyAccess,
+    options: mount.options,
+    plugin_version: '',
+    running_plugin_version: '',
+    running_sha256: '',
+    deprecation_status: 'supported',
+    config: configOf(mount),
+  };
+}
+
+/** The core itself, which clients expect in the list. */
+const systemMount = {
+  type: 'system',
+  description: 'system endpoints used for control, policy and debugging',
+  accessor: 'system_00000000',
+  uuid: '00000000-0000-0000-0000-000000000000',
+  local: false,
+  seal_wrap: true,
+  external_entropy_access: false,
+  options: null,
+  plugin_version: '',
+  running_plugin_version: '',
+  running_sha256: '',
+  config: { default_lease_ttl: 0, max_lease_ttl: 0, force_no_cache: false },
+};

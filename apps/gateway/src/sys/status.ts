@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { InvalidRequest, Unavailable } from '#libs/contracts';
+import { EntityManager } from 'typeorm';
+import { z } from 'zod';
+import { type ApiPart, type ApiPath, type ApiRequest, operation } from '../api/api-path.js';
+import { stringField } from '../wire/fields.js';
+
+/** The Vault version whose API this is; clients compare it to learn what they may ask for. */
+const version = '1.20.0';
+
+const clusterName = 'leasehold';
+
+const health = z.object({
+  activecode: stringField().describe('Status of the answer when active; 200 when absent.'),
+  standbyok: stringField().describe('Accepted for the sake of load balancers: there are no standbys.'),
+  perfstandbyok: stringField().describe('As standbyok.'),
+  standbycode: stringField().describe('As standbyok.'),
+  sealedcode: stringField().describe('Accepted: this server is never sealed.'),
+  uninitcode: stringField().describe('Accepted: this server is always initialised.'),
+  drsecondarycode: stringField().describe('As standbyok.'),
+  performancestandbycode: stringField().describe('As standbyok.'),
+});
+
+/** What clients ask before they have a token (contract.md 3.6). */
+@Injectable()
+export class Status implements ApiPart<ApiRequest<unknown>> {
+  private clusterId: string | null = null;
+
+  constructor(private readonly manager: EntityManager) {}
+
+  paths(): ApiPath<ApiRequest<unknown>>[] {
+    const nothing = z.object({});
+    return [
+      {
+        pattern: 'sys/health',
+        synopsis: 'Whether this server can serve.',
+        description: 'Answers 200 while the database answers. The codes asked for as query parameters are used.',
+        operations: { read: operation(health, ({ fields }) => this.health(fields)) },
+        answersHead: true,
+      },
+      {
+        pattern: 'sys/seal-status',
+        synopsis: 'Whether the server is sealed.',
+        description: 'It never is: its keys are opened at the start, or it does not start.',
+        operations: { read: operation(nothing, async () => ({ bare: await this.sealStatus() })) },
+      },
+      {
+        pattern: 'sys/init',
+        synopsis: 'Whether the server is initialised.',
+        description: 'It always is: the first start does it.',
+        operations: { read: operation(nothing, async () => ({ bare: { initialized: true } })) },
+      },
+      {
+        pattern: 'sys/leader',
+        synopsis: 'Who leads.',
+        description: 'Nobody does: every gateway is active.',
+        operations: {
+          read: operation(nothing, async () => ({
+            bare: {
+              ha_enabled: false,
+              is_self: false,
+              active_time: '0001-01-01T00:00:00Z',
+              leader_address: '',
+              leader_cluster_address: '',
+              performance_standby: false,
+              performance_standby_last_remote_wal: 0,
+            },
+          })),
+        },
+      },
+    ];
+  }
+
+  private async health({ activecode }: z.output<typeof health>) {
+    if (activecode !== undefined && !/^[1-5]\d\d$/.test(activecode)) {
+      throw new InvalidRequest('invalid activecode: it must be an HTTP status');
+    }
+    return {
+      status: Number(activecode ?? 200),
+      bare: {
+        initialized: true,
+        sealed: false,
+        standby: false,
+        performance_standby: false,
+        replication_performance_mode: 'disabled',
+        replication_dr_mode: 'disabled',
+        server_time_utc: await this.serverTime(),
+        version,
+        cluster_name: clusterName,
+        cluster_id: await this.cluster(),
+      },
+    };
+  }
+
+  private async sealStatus() {
+    return {
+      type: 'shamir',
+      initialized: true,
+      sealed: false,
+      t: 1,
+      n: 1,
+      progress: 0,
+      nonce: '',
+      version,
+      build_date: '',
+      migration: false,
+      cluster_name: clusterName,
+      cluster_id: await this.cluster(),
+      recovery_seal: false,
+      storage_type: 'postgresql',
+    };
+  }
+
+  /** Seconds since 1970 by Postgres's clock, which is the one that decides. */
+  private async serverTime(): Promise<number> {
+    const [row] = (await this.manager
+      .query(`select extract(epoch from now())::bigint::text as now`)
+      .catch((cause: unknown) => {
+        throw new Unavailable('The database does not answer.', { cause });
+      })) as { now: string }[];
+    return Number(row!.now);
+  }
+
+  /** The same for every gateway on one database: made from its first key's id, which is no secret. */
+  private async cluster(): Promise<string> {
+    if (this.clusterId) return this.clusterId;
+    const [key] = (await this.manager.query(`select id from keyring order by created_at, id limit 1`)) as {
+      id: string;
+    }[];
+    const digest = createHash('sha256').update(`cluster ${key!.id}`).digest('hex');
+    this.clusterId = digest.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, '$1-$2-$3-$4-$5');
+    return this.clusterId;
+  }
+}

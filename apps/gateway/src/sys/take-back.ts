@@ -1,0 +1,56 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CodedError } from '#libs/contracts';
+import {
+  type EndReason,
+  LEASE_TIMING,
+  LeaseWatch,
+  type LeaseTiming,
+  Revoking,
+  type Settled,
+  type Which,
+} from '#libs/leases';
+import type { ApiAnswer } from '../api/api-path.js';
+
+/** AWS refused to let a lease be taken back; the lease stays and is tried again (contract.md 3.2, 4.4). */
+class RevocationFailed extends CodedError {
+  constructor(message: string) {
+    super('revocation_failed', message, { retryable: true });
+  }
+}
+
+/** Revocation as the HTTP API asks for it: now and waited for, later, or by force. */
+@Injectable()
+export class TakeBack {
+  constructor(
+    private readonly revoking: Revoking,
+    private readonly watch: LeaseWatch,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /**
+   * Asks for it and waits. Nothing is returned when all have ended; a 202 with a warning when the wait was too short:
+   * the rest continues by itself.
+   * @throws CodedError `revocation_failed` with the text of the first one that AWS refused, and the counts.
+   */
+  async now(which: Which, reason: EndReason, force = false): Promise<ApiAnswer | undefined> {
+    const asked = await this.revoking.ask(which, reason, force);
+    const isOne = 'leaseId' in which;
+    const settled = await this.watch.settled(asked, isOne ? this.timing.syncOneMs : this.timing.syncManyMs);
+    if (settled.failed.length > 0) throw new RevocationFailed(failureText(settled, isOne));
+    if (settled.pending === 0) return undefined;
+    const warning = `still revoking ${settled.pending} of ${settled.total}; it continues by itself`;
+    return { status: 202, data: null, warnings: [warning] };
+  }
+
+  /** Asks for it and returns at once: 202. */
+  async later(which: Which, reason: EndReason): Promise<ApiAnswer> {
+    await this.revoking.ask(which, reason);
+    return { status: 202 };
+  }
+}
+
+function failureText({ failed, total }: Settled, isOne: boolean): string {
+  const [first] = failed;
+  const text = `failed to revoke entry: resp: (*logical.Response)(nil) err: ${first!.error}`;
+  return isOne ? text : `failed to revoke "${first!.id}" (${failed.length} / ${total}): ${text}`;
+}

@@ -1,0 +1,58 @@
+import { STATUS_CODES, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** A server's connection, with Node's own name for the answer that is being written; the next one follows at once. */
+export type HttpConnection = Socket & { _httpMessage?: ServerResponse | null };
+
+/** How long a refused caller may go on sending: closing on unread bytes resets the connection and loses the answer. */
+const lingerMs = 1_000;
+
+const nothing = '{"errors":[]}';
+const plain = {
+  'Content-Type': 'application/json',
+  'Cache-Control': 'no-store',
+  'Content-Length': Buffer.byteLength(nothing),
+  Connection: 'close',
+};
+
+/** Gives what arrives from now on to `take` alone; the connection's parser sees none of it. */
+export function divert(connection: HttpConnection, take: (chunk: Buffer) => void): void {
+  connection.removeAllListeners('data');
+  connection.on('data', take);
+}
+
+/**
+ * Waits until each request that arrived whole has its answer written, or the connection is over. A request that is
+ * itself broken off keeps nobody waiting: its handler may well wait for the rest of the body for ever.
+ */
+export async function answersWritten(connection: HttpConnection): Promise<void> {
+  for (let answer = connection._httpMessage; answer && !connection.destroyed; answer = connection._httpMessage) {
+    if (!answer.req.complete) return;
+    const current = answer;
+    await new Promise((resolve) => current.once('close', resolve));
+  }
+}
+
+/** Answers a request that the application sees with `status` and `{"errors":[]}`; the connection ends with it. */
+export function refuseRequest(response: ServerResponse, status: number): void {
+  response.writeHead(status, plain).end(nothing);
+}
+
+/**
+ * Answers what Node's parser could not make a request of with `status` and `{"errors":[]}`, after the answers that are
+ * owed to requests before it, and ends the connection. Says nothing where an answer is half written, or nobody listens.
+ */
+export async function refuseConnection(connection: HttpConnection, status: number): Promise<void> {
+  divert(connection, () => {});
+  connection.resume();
+  await answersWritten(connection);
+  if (!connection.writable) return;
+  if (connection._httpMessage?.headersSent) {
+    connection.destroy();
+    return;
+  }
+  const headers = Object.entries({ ...plain, Date: new Date().toUTCString() }).map((header) => header.join(': '));
+  connection.end(`${[`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...headers].join('\r\n')}\r\n\r\n${nothing}`);
+  const linger = setTimeout(() => connection.destroy(), lingerMs);
+  connection.once('close', () => clearTimeout(linger));
+}

@@ -1,0 +1,145 @@
+import type { IncomingMessage, Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { answersWritten, divert, type HttpConnection } from './connection.js';
+
+/** What Node tells of a message it could not parse. `bytesParsed` is where in `rawPacket` the parser stopped. */
+export type ParseFault = Error & { code?: string; reason?: string; bytesParsed?: number; rawPacket?: Buffer };
+
+type Hook = { event: string | symbol; listener: (...args: unknown[]) => void };
+
+const verb = Buffer.from('LIST ');
+
+/** Stands in for `LIST` on its way through the parser: as long, known to it, and used by nobody. */
+const standIn = 'LINK';
+
+/** How far the parser reads into `LIST` before it refuses: `LI` might still have become `LINK`. */
+const refusedAt = 2;
+
+/** What a connection may send ahead while its earlier requests are being answered; more has to wait in the network. */
+const mostHeldBytes = 64 * 1024;
+
+const listRequests = new WeakSet<IncomingMessage>();
+
+/** True for a request that was sent with the verb `LIST`; its `method` reads `GET`. */
+export function isListVerb(request: IncomingMessage): boolean {
+  return listRequests.has(request);
+}
+
+/**
+ * Teaches a server the verb `LIST`, which hvac and node-vault send and Node's parser refuses (contract.md 1.1).
+ *
+ * The refusal comes exactly at the start of a message, so nothing needs to be guessed about boundaries: the parser is
+ * taken off the connection as it is at a connection's end, the earlier answers are waited for, and a fresh parser of the
+ * same server reads on from the refused byte with a verb it knows in place of `LIST`. One parser, Node's own, decides
+ * where messages begin and end. A connection that never says `LIST` pays nothing.
+ *
+ * The parser keeps no text of its own. Where an unknown verb was cut by the network right behind letters that begin a
+ * verb it does know, and what follows is the end of `LIST` (`PA` + `ST /x`), it is taken for `LIST`; the request is
+ * otherwise read as it was sent.
+ */
+export class ListVerb {
+  readonly #hangParser: (socket: Socket) => void;
+  readonly #hooks = new WeakMap<Socket, Hook[]>();
+  readonly #waiting = new WeakSet<Socket>();
+  readonly #disguised = new WeakSet<Socket>();
+
+  /** `refuse` is told of a connection whose verb turned out to be another unknown one. Takes a server nobody has touched yet. */
+  constructor(
+    private readonly server: Server,
+    private readonly refuse: (socket: Socket) => void,
+  ) {
+    const [node] = server.listeners('connection');
+    if (!node) throw new Error('the server has no connection listener of its own');
+    server.removeListener('connection', node as () => void);
+    this.#hangParser = (socket) => node.call(server, socket);
+    server.on('connection', (socket) => this.#open(socket));
+  }
+
+  /** Whether a parse fault is, or may yet become, the verb `LIST`; if so the connection is looked after from here on. */
+  takes(fault: ParseFault, socket: HttpConnection): boolean {
+    if (this.#waiting.has(socket)) return true; // a header timeout of the message that waits for its turn
+    const held = fault.code === 'HPE_INVALID_METHOD' ? fromVerb(fault) : undefined;
+    if (!held || !mayBeList(held)) return false;
+    this.#hold(socket, held);
+    return true;
+  }
+
+  /** Whether the request is a `LIST` that arrives under its stand-in; if so it becomes a `GET` that `isListVerb` knows. */
+  reveals(request: IncomingMessage): boolean {
+    if (request.method !== standIn || !this.#disguised.delete(request.socket)) return false;
+    request.method = 'GET';
+    listRequests.add(request);
+    return true;
+  }
+
+  /** Hangs a parser on the connection and remembers what it listens to, so that it can be taken off again. */
+  #open(socket: Socket): void {
+    const others = new Set(hooksOf(socket).map((hook) => hook.listener));
+    this.#hangParser(socket);
+    this.#hooks.set(
+      socket,
+      hooksOf(socket).filter((hook) => !others.has(hook.listener)),
+    );
+  }
+
+  /** Frees the parser in the only way Node offers: its own listener for the end of the connection. */
+  #close(socket: Socket): void {
+    for (const { event, listener } of this.#hooks.get(socket) ?? []) {
+      socket.removeListener(event, listener);
+      if (event === 'close') listener.call(socket, false);
+    }
+  }
+
+  #hold(socket: HttpConnection, first: Buffer): void {
+    let held = first;
+    const decide = () => {
+      if (!mayBeList(held)) this.refuse(socket);
+      else if (held.length >= verb.length) void this.#reopen(socket, () => held);
+    };
+    divert(socket, (chunk) => {
+      held = Buffer.concat([held, chunk]);
+      if (held.length > mostHeldBytes) socket.pause();
+      if (!this.#waiting.has(socket)) decide();
+    });
+    decide();
+  }
+
+  async #reopen(socket: HttpConnection, held: () => Buffer): Promise<void> {
+    this.#waiting.add(socket);
+    await answersWritten(socket);
+    this.#waiting.delete(socket);
+    if (!socket.readable || !socket.writable) return; // the caller hung up, or the last answer closes the connection
+    socket.removeAllListeners('data');
+    this.#close(socket);
+    socket.setTimeout(this.server.timeout); // the last answer left the keep-alive timeout behind
+    this.#disguised.add(socket);
+    this.#open(socket);
+    const bytes = held();
+    bytes.write(standIn);
+    socket.unshift(bytes);
+    socket.resume();
+  }
+}
+
+function hooksOf(socket: Socket): Hook[] {
+  return socket
+    .eventNames()
+    .flatMap((event) =>
+      socket.rawListeners(event).map((listener) => ({ event, listener: listener as Hook['listener'] })),
+    );
+}
+
+/** The bytes from the start of the refused verb on, with those that came in an earlier packet put back. */
+function fromVerb({ rawPacket, bytesParsed }: ParseFault): Buffer | undefined {
+  if (!rawPacket || bytesParsed === undefined) return undefined;
+  const start = bytesParsed - refusedAt;
+  if (start < 0) return Buffer.concat([verb.subarray(0, -start), rawPacket]);
+  // `UNLIST` passes for the beginning of `UNLINK`; behind anything else a U and an N end the message before.
+  const unlist = rawPacket.toString('latin1', start - 3, start);
+  if (start === 2 ? rawPacket.toString('latin1', 0, 2) === 'UN' : unlist === '\nUN') return undefined;
+  return rawPacket.subarray(start);
+}
+
+function mayBeList(held: Buffer): boolean {
+  return verb.subarray(0, held.length).equals(held.subarray(0, verb.length));
+}

@@ -1,0 +1,45 @@
+import { Injectable } from '@nestjs/common';
+import { Tokens } from '#libs/access';
+import { AwsAccounts, Fence } from '#libs/aws';
+import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
+import { credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
+import { IssueSts } from './issue-sts.js';
+import { IssueUser } from './issue-user.js';
+import type { Order } from './order.js';
+
+/** Issues one credential. The token is checked here as well, whoever carried the command (design.md, promise 7). */
+@Injectable()
+export class IssueLease {
+  constructor(
+    private readonly tokens: Tokens,
+    private readonly mounts: Mounts,
+    private readonly roles: Roles,
+    private readonly rootConfigs: RootConfigs,
+    private readonly accounts: AwsAccounts,
+    private readonly issueUser: IssueUser,
+    private readonly issueSts: IssueSts,
+  ) {}
+
+  /**
+   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request` before anything is made;
+   * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
+   */
+  async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
+    // Counted from here, before anything is read: the row's own deadline starts later and is longer.
+    const fence = new Fence(performance.now() + command.waitMs);
+    const caller = await this.tokens.authenticate(command.token);
+    if (!caller.mayDoAnything()) throw new PermissionDenied();
+    const mount = await this.mounts.find(command.mount);
+    if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
+    const role = await this.roles.find(mount.id, command.role);
+    if (!role) throw new RoleNotFound(command.role);
+    const type = credentialTypeFor(role.definition, command.door);
+
+    const root = await this.rootConfigs.open(mount.id);
+    const account = this.accounts.open({ ...root.settings, ...root });
+    const identity = await account.identity();
+    await this.rootConfigs.noteAccount(root, identity.accountId);
+    const order: Order = { command, caller, mount, role, root, account, identity, fence };
+    return type === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, type);
+  }
+}

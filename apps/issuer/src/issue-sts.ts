@@ -1,0 +1,102 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { assumeRole, federationToken, type StsCredential } from '#libs/aws';
+import type { IssueLeaseReply } from '#libs/contracts';
+import { Issuing } from '#libs/leases';
+import { askedSessionName, chooseIamRoleArn, compileTemplate, stsTtlSeconds, systemMaxTtlSeconds } from '#libs/roles';
+import { type Order, openingOf } from './order.js';
+
+/** Fetches a credential of STS: it ends by itself, so it needs no intent and no acceptance. */
+@Injectable()
+export class IssueSts {
+  private readonly logger = new Logger(IssueSts.name);
+
+  constructor(private readonly issuing: Issuing) {}
+
+  async execute(order: Order, credentialType: 'assumed_role' | 'federation_token'): Promise<IssueLeaseReply> {
+    const { credential, arn } = await (credentialType === 'assumed_role' ? this.assume(order) : this.federate(order));
+    const opening = openingOf(order);
+    const ttlMs = await this.issuing.openSts({
+      ...opening,
+      credentialType,
+      accessKeyId: credential.accessKeyId,
+      expiresAt: credential.expiration,
+    });
+    this.logger.log({
+      msg: 'credential issued',
+      leaseId: opening.leaseId,
+      requestId: order.command.requestId,
+      accessKeyIdEnd: credential.accessKeyId.slice(-4),
+    });
+    return {
+      leaseId: opening.leaseId,
+      credentialType,
+      leaseDuration: Math.round(ttlMs / 1000),
+      renewable: false,
+      acceptRequired: false,
+      credential: {
+        accessKeyId: credential.accessKeyId,
+        secretAccessKey: credential.secretAccessKey,
+        sessionToken: credential.sessionToken,
+        arn,
+      },
+    };
+  }
+
+  private async assume({ command, mount, role, root, caller, account, fence }: Order): Promise<Fetched> {
+    const { definition } = role;
+    const wish = { ttlSeconds: command.ttlSeconds, iamRoleArn: command.roleArn, sessionName: command.roleSessionName };
+    const sessionName =
+      askedSessionName(wish) ??
+      compileTemplate(root.settings.usernameTemplate).render({
+        type: 'IAM',
+        displayName: caller.token.displayName,
+        policyName: role.name,
+        now: new Date(),
+      });
+    const credential = await assumeRole(
+      account,
+      {
+        roleArn: chooseIamRoleArn(definition, role.name, wish),
+        sessionName,
+        durationSeconds: stsTtlSeconds(definition, wish, mount.maxLeaseTtlSeconds || systemMaxTtlSeconds),
+        policyDocument: definition.policyDocument || undefined,
+        policyArns: definition.policyArns ?? [],
+        groups: definition.iamGroups ?? [],
+        sessionTags: definition.sessionTags ?? {},
+        externalId: definition.externalId || undefined,
+      },
+      fence,
+    );
+    return { credential, arn: credential.arn };
+  }
+
+  private async federate({ command, mount, role, root, caller, account, fence }: Order): Promise<Fetched> {
+    const { definition } = role;
+    const credential = await federationToken(
+      account,
+      {
+        name: compileTemplate(root.settings.usernameTemplate).render({
+          type: 'STS',
+          displayName: caller.token.displayName,
+          policyName: role.name,
+          now: new Date(),
+        }),
+        durationSeconds: stsTtlSeconds(
+          definition,
+          { ttlSeconds: command.ttlSeconds },
+          mount.maxLeaseTtlSeconds || systemMaxTtlSeconds,
+        ),
+        policyDocument: definition.policyDocument || undefined,
+        policyArns: definition.policyArns ?? [],
+        groups: definition.iamGroups ?? [],
+      },
+      fence,
+    );
+    return { credential };
+  }
+}
+
+interface Fetched {
+  credential: StsCredential;
+  arn?: string;
+}

@@ -1,0 +1,122 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { AmbiguousAccessKey, createIamUser, type IamUserPlan, madeBy } from '#libs/aws';
+import type { IssueLeaseReply } from '#libs/contracts';
+import { Issuing, ttl, type UserIntent } from '#libs/leases';
+import { compileTemplate } from '#libs/roles';
+import { type Order, openingOf } from './order.js';
+
+/** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
+@Injectable()
+export class IssueUser {
+  private readonly logger = new Logger(IssueUser.name);
+
+  constructor(private readonly issuing: Issuing) {}
+
+  async execute(order: Order): Promise<IssueLeaseReply> {
+    let spent: string | null = null;
+    for (;;) {
+      const plan = planOf(order);
+      const intent = intentOf(order, plan);
+      if (spent === null) await this.issuing.open(intent);
+      else await this.startOver(spent, intent);
+      try {
+        const key = await createIamUser(order.account, plan, order.fence);
+        return await this.offer(order, intent, key);
+      } catch (error) {
+        // A key that nobody knows may be alive: the whole user goes, and another name is tried while there is time.
+        if (error instanceof AmbiguousAccessKey) {
+          spent = intent.leaseId;
+          continue;
+        }
+        await this.giveUp(intent, error);
+        throw error;
+      }
+    }
+  }
+
+  private async offer(
+    { command, mount }: Order,
+    intent: UserIntent,
+    key: { accessKeyId: string; secretAccessKey: string },
+  ): Promise<IssueLeaseReply> {
+    const { ttlMs, cut } = ttl(
+      {
+        engineTtlMs: mount.leaseMs ?? 0,
+        engineMaxMs: mount.leaseMaxMs ?? 0,
+        mountDefaultMs: mount.defaultLeaseTtlSeconds * 1000,
+        mountMaxMs: mount.maxLeaseTtlSeconds * 1000,
+      },
+      0,
+      0,
+    );
+    await this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs);
+    this.logger.log({
+      msg: 'credential offered',
+      leaseId: intent.leaseId,
+      requestId: command.requestId,
+      accessKeyIdEnd: key.accessKeyId.slice(-4),
+    });
+    return {
+      leaseId: intent.leaseId,
+      credentialType: 'iam_user',
+      leaseDuration: Math.round(ttlMs / 1000),
+      renewable: true,
+      acceptRequired: true,
+      credential: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
+      ttlCut: cut,
+    };
+  }
+
+  private async startOver(spent: string, intent: UserIntent): Promise<void> {
+    try {
+      await this.issuing.startOver(spent, intent);
+    } catch (error) {
+      await this.issuing.abandon(spent, 'the answer to CreateAccessKey was lost');
+      throw error;
+    }
+  }
+
+  /** Leaves the roll-back to the revoker; where that cannot even be written, the intent's own deadline brings it. */
+  private async giveUp(intent: UserIntent, error: unknown): Promise<void> {
+    const text = error instanceof Error ? error.message : String(error);
+    this.logger.warn({ msg: 'issue failed', leaseId: intent.leaseId, requestId: intent.requestId, error: text });
+    try {
+      if (madeBy(error) === 'nothing') await this.issuing.endUnmade(intent.leaseId, text);
+      else await this.issuing.abandon(intent.leaseId, text);
+    } catch (failure) {
+      this.logger.error({ msg: 'failed issue not marked', leaseId: intent.leaseId, error: String(failure) });
+    }
+  }
+}
+
+function planOf({ role, root, caller }: Order): IamUserPlan {
+  const { definition } = role;
+  const userName = compileTemplate(root.settings.usernameTemplate).render({
+    type: 'IAM',
+    displayName: caller.token.displayName,
+    policyName: role.name,
+    now: new Date(),
+  });
+  return {
+    userName,
+    path: definition.userPath || '/',
+    permissionsBoundaryArn: definition.permissionsBoundaryArn || undefined,
+    inlinePolicy: definition.policyDocument ? { name: role.name, document: definition.policyDocument } : undefined,
+    policyArns: definition.policyArns ?? [],
+    groups: definition.iamGroups ?? [],
+    tags: definition.iamTags ?? {},
+  };
+}
+
+function intentOf(order: Order, plan: IamUserPlan): UserIntent {
+  return {
+    ...openingOf(order),
+    userName: plan.userName,
+    made: {
+      policyNames: plan.inlinePolicy ? [plan.inlinePolicy.name] : [],
+      policyArns: plan.policyArns,
+      groups: plan.groups,
+    },
+    waitMs: order.fence.remainingMs(),
+  };
+}

@@ -1,0 +1,35 @@
+import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
+import { APP_FILTER, APP_PIPE } from '@nestjs/core';
+import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
+import { type LeaseTiming, LeasesModule } from '#libs/leases';
+import { RolesModule } from '#libs/roles';
+import { messageValidation, RpcErrors } from '#libs/runtime';
+import { IssueLease } from './issue-lease.js';
+import { IssueSts } from './issue-sts.js';
+import { IssueUser } from './issue-user.js';
+import { IssueController } from './issue.controller.js';
+
+/** The issuer: the only place that creates in AWS. */
+@Module({})
+export class IssuerModule {
+  /** `connections`: the modules of database, queue and keyring that this process was configured with. */
+  static configured(
+    connections: NonNullable<ModuleMetadata['imports']>,
+    timing: LeaseTiming,
+    surroundings: AwsSurroundings,
+  ): DynamicModule {
+    return {
+      module: IssuerModule,
+      imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
+      controllers: [IssueController],
+      providers: [
+        IssueLease,
+        IssueSts,
+        IssueUser,
+        { provide: AwsAccounts, useFactory: () => new AwsAccounts(surroundings) },
+        { provide: APP_FILTER, useClass: RpcErrors },
+        { provide: APP_PIPE, useValue: messageValidation },
+      ],
+    };
+  }
+}

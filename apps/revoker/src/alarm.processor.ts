@@ -1,0 +1,25 @@
+import { Processor, WorkerHost } from '@nestjs/bullmq';
+import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
+import { Alarms, Revoking } from '#libs/leases';
+import type { Job } from 'bullmq';
+import { RevokeLease } from './revoke-lease.js';
+
+/** An alarm rang: the row is read again and decides. */
+@Processor(alarmQueue, { concurrency: 50 })
+export class AlarmProcessor extends WorkerHost {
+  constructor(
+    private readonly revoking: Revoking,
+    private readonly alarms: Alarms,
+    private readonly revokeLease: RevokeLease,
+  ) {
+    super();
+  }
+
+  async process(job: Job<LeaseAlarm>): Promise<void> {
+    const lease = await this.revoking.claim(job.data.leaseId);
+    if (lease) return this.revokeLease.execute(lease);
+    // Rang early, or the lease was renewed: a new alarm, by Postgres's clock.
+    const due = await this.revoking.dueIn(job.data.leaseId);
+    if (due) await this.alarms.set([due]);
+  }
+}

@@ -1,0 +1,105 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { type AwsAccount, AwsAccounts, AwsRefused, destroyIamUser, followAccessKey } from '#libs/aws';
+import { CodedError } from '#libs/contracts';
+import { type Lease, LEASE_TIMING, type LeaseTiming, type Outcome, Revoking } from '#libs/leases';
+import { RootConfigs } from '#libs/roles';
+
+/**
+ * Takes one claimed lease back: expiry, revocation, roll-back and a tombstone's look are all this. It may run twice;
+ * what comes of it is written by `Revoking.settle`, in one place.
+ */
+@Injectable()
+export class RevokeLease {
+  private readonly logger = new Logger(RevokeLease.name);
+
+  constructor(
+    private readonly revoking: Revoking,
+    private readonly rootConfigs: RootConfigs,
+    private readonly accounts: AwsAccounts,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  async execute(lease: Lease): Promise<void> {
+    const extending = setInterval(() => {
+      this.revoking.extend(lease).catch((error: unknown) => {
+        this.logger.warn({ msg: 'claim not extended', leaseId: lease.id, error: String(error) });
+      });
+    }, this.timing.claimMs / 3);
+    try {
+      const outcome = await this.destroy(lease).catch(toOutcome);
+      await this.revoking.settle(lease, outcome);
+      this.tell(lease, outcome);
+    } finally {
+      clearInterval(extending);
+    }
+  }
+
+  private async destroy(lease: Lease): Promise<Outcome> {
+    const account = await this.accountOf(lease);
+    const destroyed = await destroyIamUser(account, {
+      userName: lease.userName!,
+      accessKeyId: lease.accessKeyId ?? undefined,
+      ...lease.made,
+    });
+    if (destroyed === 'destroyed') return { kind: 'gone' };
+    return this.missing(lease, account);
+  }
+
+  /** The user is not there: of one that was handed over, its holder may have renamed it (design.md, NoSuchEntity). */
+  private async missing(lease: Lease, account: AwsAccount): Promise<Outcome> {
+    const wasHeld = lease.acceptedAt !== null && lease.endedAt === null;
+    if (wasHeld && lease.accessKeyId) {
+      const followed = await followAccessKey(account, lease.accessKeyId);
+      if (followed !== 'unknown' && followed.userName !== lease.userName) {
+        return { kind: 'renamed', userName: followed.userName };
+      }
+    }
+    return { kind: 'absent', wasHeld };
+  }
+
+  /** The account that the lease is in, by the mount's current root or by one that is kept for it. */
+  private async accountOf(lease: Lease): Promise<AwsAccount> {
+    const [current, ...previous] = await this.rootConfigs.openAll(lease.mountId);
+    const candidates = [
+      current!,
+      ...previous.filter((root) => root.accountId === lease.accountId || root.version === lease.rootVersion),
+    ];
+    let refusal: unknown;
+    for (const root of candidates) {
+      const account = this.accounts.open({ ...root.settings, ...root });
+      try {
+        const { accountId } = await account.identity();
+        await this.rootConfigs.noteAccount(root, accountId);
+        if (accountId === lease.accountId) return account;
+      } catch (error) {
+        refusal ??= error;
+      }
+    }
+    if (refusal) throw refusal;
+    throw new AwsRefused(
+      '',
+      `The lease belongs to account ${lease.accountId}, and config/root now names another one: ` +
+        'give the mount credentials of that account, or drop the lease with revoke-force.',
+      { permanent: true },
+    );
+  }
+
+  private tell(lease: Lease, outcome: Outcome): void {
+    const fields = {
+      leaseId: lease.id,
+      requestId: lease.requestId,
+      reason: lease.endReason,
+      attempt: lease.attempts + 1,
+    };
+    if (outcome.kind === 'refused') this.logger.warn({ msg: 'revocation refused', ...fields, error: outcome.error });
+    else if (outcome.kind === 'gone') this.logger.log({ msg: 'lease ended', ...fields });
+    else this.logger.log({ msg: `revocation not finished: ${outcome.kind}`, ...fields });
+  }
+}
+
+/** An error of AWS as what it means for the row; what is no error of AWS (a lost database) leaves the claim to lapse. */
+function toOutcome(error: unknown): Outcome {
+  if (error instanceof AwsRefused) return { kind: 'refused', error: error.message, permanent: error.permanent };
+  if (error instanceof CodedError) return { kind: 'unanswered', error: error.message };
+  throw error;
+}

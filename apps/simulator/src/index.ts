@@ -1,0 +1,6 @@
+export { Account } from './account.js';
+export type { AccessKey, Group, ManagedPolicy, MfaDevice, Role, Tag, User } from './entities.js';
+export type { CallFilter, CallLog, LoggedCall } from './calls.js';
+export type { CallPattern, ErrorRule, Faults, FaultSettings, Hold } from './faults.js';
+export { seedAssumeRolePolicy, seedFederationPolicy, seedRootPolicy, seedTrustPolicy } from './seed-policy.js';
+export { startSimulator, type AccessKeyPair, type Simulator, type SimulatorOptions } from './simulator.js';

@@ -1,0 +1,102 @@
+import { createWriteStream } from 'node:fs';
+import { ambientCredentials, ambientRegion, type AwsSurroundings } from '#libs/aws';
+import { MasterKeyRefused, parseMasterKey } from '#libs/access';
+import { leaseTimingSchema } from '#libs/leases';
+import { JsonLog, startEmbeddedPostgres, StartRefused } from '#libs/runtime';
+import { type Simulator, startSimulator } from '../../simulator/src/index.js';
+import { DataFolder, newMasterKey, newRootToken } from './data-folder.js';
+import { readSettings, type Settings } from './settings.js';
+import { provisionAccount } from './simulated-aws.js';
+import { requireFreePort, startSystem } from './system.js';
+import { tour } from './tour.js';
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** Runs the whole system in one process until Ctrl-C: what `npm start` starts. */
+export async function main(argv: string[]): Promise<void> {
+  const stops: (() => Promise<void>)[] = [];
+  let stopping: Promise<void> | null = null;
+  const stop = () => {
+    stopping ??= stopAll(stops);
+    return stopping;
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      // A second one means: at once.
+      if (stopping) process.exit(130);
+      say('Stopping.');
+      void stop().then(() => process.exit(0));
+    });
+  }
+  try {
+    const settings = readSettings(argv, process.env);
+    await run(settings, stops);
+  } catch (error) {
+    if (stopping) return;
+    await stop();
+    const isSentence = error instanceof StartRefused || error instanceof MasterKeyRefused;
+    process.stderr.write(`${isSentence ? error.message : ((error as Error).stack ?? String(error))}\n`);
+    process.exit(1);
+  }
+}
+
+async function stopAll(stops: (() => Promise<void>)[]): Promise<void> {
+  while (stops.length > 0) await stops.pop()!().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
+}
+
+async function run(settings: Settings, stops: (() => Promise<void>)[]): Promise<void> {
+  await requireFreePort(settings.port);
+  const folder = new DataFolder(settings.dataDir);
+  const masterKey = parseMasterKey(settings.masterKey ?? folder.keep('master-key', newMasterKey));
+  const rootToken = settings.rootToken ?? folder.keep('root-token', newRootToken);
+  const logFile = folder.file('leasehold.log');
+  const logger = new JsonLog(createWriteStream(logFile, { flags: 'a', mode: 0o600 }));
+
+  const databaseUrl = settings.databaseUrl ?? (await embeddedDatabase(folder, stops));
+  const simulator = settings.aws ? null : await startTheSimulator(folder, stops);
+  const account = simulator && provisionAccount(simulator);
+
+  say('Starting gateway, issuer and revoker.');
+  const system = await startSystem({
+    databaseUrl,
+    masterKey,
+    rootToken,
+    timing: leaseTimingSchema.parse({}),
+    surroundings: account?.surroundings ?? realAws(),
+    logger,
+    port: settings.port,
+  });
+  stops.push(() => system.close());
+
+  if (account && settings.tour) await tour({ url: system.url, rootToken, account, say });
+  say(`
+Leasehold serves at ${system.url} (${simulator ? `AWS is the simulator at ${simulator.url}` : 'real AWS'}).
+Root token: ${rootToken}
+Log: ${logFile}
+
+Try:
+  export VAULT_ADDR=${system.url} VAULT_TOKEN=${rootToken}
+  curl -s -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/sys/mounts
+  curl -s -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/aws/creds/deploy
+  curl -s -H "X-Vault-Token: $VAULT_TOKEN" -X LIST $VAULT_ADDR/v1/sys/leases/lookup/aws/creds/deploy
+
+Ctrl-C ends everything.`);
+}
+
+async function embeddedDatabase(folder: DataFolder, stops: (() => Promise<void>)[]): Promise<string> {
+  say('Starting PostgreSQL (embedded; set DATABASE_URL to use another one).');
+  const database = await startEmbeddedPostgres({ dataDir: folder.file('postgres'), say });
+  stops.push(() => database.stop());
+  return database.url;
+}
+
+async function startTheSimulator(folder: DataFolder, stops: (() => Promise<void>)[]): Promise<Simulator> {
+  say('Starting the simulator of IAM and STS.');
+  const simulator = await startSimulator({ stateFile: folder.file('simulator.journal') });
+  stops.push(() => simulator.close());
+  return simulator;
+}
+
+function realAws(): AwsSurroundings {
+  return { ambientCredentials: () => ambientCredentials(process.env), ambientRegion: ambientRegion(process.env) };
+}

@@ -1,0 +1,110 @@
+import { createServer } from 'node:net';
+import type { INestApplicationContext, LoggerService } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { AccessModule, MasterKeyRefused, Token, Tokens } from '#libs/access';
+import type { AwsSurroundings } from '#libs/aws';
+import { Lease, type LeaseTiming } from '#libs/leases';
+import { Mount, Role, RootConfig } from '#libs/roles';
+import { databaseModule, MemoryBus, migrate, migrateQueue, queueModule, StartRefused } from '#libs/runtime';
+import { createGateway, GatewayModule, ISSUERS } from '../../gateway/src/index.js';
+import { IssuerModule } from '../../issuer/src/index.js';
+import { RevokerModule } from '../../revoker/src/index.js';
+
+/** What one process needs to be the whole system. */
+export interface SystemOptions {
+  databaseUrl: string;
+  /** 32 bytes. */
+  masterKey: Buffer;
+  rootToken: string;
+  timing: LeaseTiming;
+  surroundings: AwsSurroundings;
+  logger: LoggerService;
+  /** On 127.0.0.1; 0 = any that is free. */
+  port: number;
+}
+
+/** The running system. */
+export interface RunningSystem {
+  /** Such as `http://127.0.0.1:8200`. */
+  url: string;
+  /** Lets what was begun finish, then ends. */
+  close(): Promise<void>;
+}
+
+const host = '127.0.0.1';
+const issueQueue = 'lease-issue';
+
+/**
+ * Gateway, issuer and revoker in one process: three applications that reach each other over the in-process transport
+ * and BullMQ's PostgreSQL backend, as they would over RabbitMQ and Redis.
+ * @throws StartRefused with one sentence for a person.
+ */
+export async function startSystem(options: SystemOptions): Promise<RunningSystem> {
+  const { databaseUrl, timing, surroundings, logger } = options;
+  await migrate(databaseUrl);
+  await migrateQueue(databaseUrl);
+
+  const bus = new MemoryBus();
+  const connections = () => [
+    databaseModule(databaseUrl, [Lease, Mount, Role, RootConfig, Token]),
+    queueModule(databaseUrl),
+    AccessModule.open(options.masterKey),
+  ];
+  const started: { close(): Promise<void> }[] = [];
+  const close = async () => {
+    // The door first: what is inside still finds issuer and revoker.
+    for (const app of started.toReversed()) await app.close();
+  };
+  try {
+    const revoker = await NestFactory.createApplicationContext(
+      RevokerModule.configured(connections(), timing, surroundings),
+      { logger, abortOnError: false },
+    );
+    started.push(revoker);
+    const issuer = await NestFactory.createMicroservice(IssuerModule.configured(connections(), timing, surroundings), {
+      strategy: bus.server(issueQueue),
+      logger,
+      abortOnError: false,
+    });
+    started.push(issuer);
+    await issuer.listen();
+    const gateway = await createGateway(
+      GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue)),
+      logger,
+    );
+    started.push(gateway);
+    await bootstrap(gateway, options.rootToken);
+    await gateway.listen(options.port, host);
+    return { url: await gateway.getUrl(), close };
+  } catch (error) {
+    await close();
+    throw refusalOf(error, options.port);
+  }
+}
+
+async function bootstrap(app: INestApplicationContext, rootToken: string): Promise<void> {
+  await app.get(Tokens).setRootToken(rootToken);
+}
+
+/** @throws StartRefused when something listens on the port already: better known before anything else is started. */
+export async function requireFreePort(port: number): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', reject);
+    probe.listen(port, host, () => probe.close(() => resolve()));
+  }).catch((error: unknown) => {
+    throw refusalOf(error, port);
+  });
+}
+
+function refusalOf(error: unknown, port: number): Error {
+  if (error instanceof MasterKeyRefused) return new StartRefused(error.message);
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') {
+    return new StartRefused(`Port ${port} of ${host} is in use: end what listens there, or start with another PORT.`);
+  }
+  if (code === 'EACCES') {
+    return new StartRefused(`Port ${port} of ${host} may not be opened by this user: start with a PORT above 1023.`);
+  }
+  return error as Error;
+}

@@ -1,0 +1,4 @@
+export * from './access.module.js';
+export * from './keyring.js';
+export * from './token.entity.js';
+export * from './tokens.js';

@@ -1,0 +1,19 @@
+export {
+  ambientCredentials,
+  ambientRegion,
+  type AwsCredentials,
+  type CredentialProvider,
+} from './ambient-credentials.js';
+export { assumeRole, type AssumeRoleRequest } from './assumed-role.js';
+export {
+  AwsAccount,
+  AwsAccounts,
+  type AwsSurroundings,
+  type CallerIdentity,
+  type RootSettings,
+} from './aws-account.js';
+export { AmbiguousAccessKey, AwsRefused, AwsThrottled, AwsUnreachable, type Made, madeBy } from './aws-errors.js';
+export { federationToken, type FederationTokenRequest } from './federation-token.js';
+export { Fence } from './fence.js';
+export { createIamUser, destroyIamUser, followAccessKey, type IamUserPlan, type IamUserRecord } from './iam-user.js';
+export type { StsCredential } from './sts-credential.js';

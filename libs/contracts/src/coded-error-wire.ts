@@ -1,0 +1,21 @@
+import { z } from 'zod';
+import { CodedError, type ErrorCode } from './errors.js';
+
+const wire = z.object({ code: z.string(), message: z.string(), retryable: z.boolean() });
+
+/** The form in which an error crosses a process. */
+export type CodedErrorWire = z.infer<typeof wire>;
+
+/** Code, message and retryable of an error with a code; nothing of any other error but that it happened. */
+export function toWire(error: unknown): CodedErrorWire {
+  if (error instanceof CodedError) return { code: error.code, message: error.message, retryable: error.retryable };
+  return { code: 'internal', message: 'internal error', retryable: false };
+}
+
+/** The error that another process threw, or null when `value` is not one. */
+export function fromWire(value: unknown): CodedError | null {
+  const parsed = wire.safeParse(value);
+  if (!parsed.success) return null;
+  const { code, message, retryable } = parsed.data;
+  return new CodedError(code as ErrorCode, message, { retryable });
+}

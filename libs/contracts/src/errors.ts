@@ -1,0 +1,83 @@
+/**
+ * Every error that may cross a process or reach a caller has a code from this list; the gateway's table from code to
+ * HTTP status does not compile while a code lacks a status.
+ */
+export type ErrorCode =
+  | 'invalid_request'
+  | 'permission_denied'
+  | 'role_not_found'
+  | 'not_found'
+  | 'no_route'
+  | 'unsupported_operation'
+  | 'aws_refused'
+  | 'aws_throttled'
+  | 'aws_unreachable'
+  | 'revocation_failed'
+  | 'out_of_time'
+  | 'unavailable'
+  | 'internal';
+
+/** An error with a code that travels: its message is a sentence for the caller and holds no secret. */
+export class CodedError extends Error {
+  /** True when the same request may succeed later without being changed. */
+  readonly retryable: boolean;
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: { retryable?: boolean; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.name = new.target.name;
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** The request itself is wrong; nothing was stored and nothing was made. */
+export class InvalidRequest extends CodedError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('invalid_request', message, options);
+  }
+}
+
+/** No token, a wrong token, or a token without the right (contract.md 1.8). */
+export class PermissionDenied extends CodedError {
+  constructor(message = 'permission denied') {
+    super('permission_denied', message);
+  }
+}
+
+/** `creds` and `sts` of a role that does not exist (contract.md 1.8: status 400, not 404). */
+export class RoleNotFound extends CodedError {
+  constructor(role: string) {
+    super('role_not_found', `Role "${role}" not found`);
+  }
+}
+
+/** Nothing is there to read or list (contract.md 1.7): the answer has no text. */
+export class NotFound extends CodedError {
+  constructor() {
+    super('not_found', '');
+  }
+}
+
+/** No mount, or no such path in the engine (contract.md 1.8). */
+export class NoRoute extends CodedError {
+  constructor(message: string) {
+    super('no_route', message);
+  }
+}
+
+/** The caller's wait ended before the work did; what was begun is taken back. */
+export class OutOfTime extends CodedError {
+  constructor(message = 'The credential could not be made within the time the caller waits; it is being taken back.') {
+    super('out_of_time', message, { retryable: true });
+  }
+}
+
+/** A part of the system that the request needs is away. */
+export class Unavailable extends CodedError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super('unavailable', message, { retryable: true, ...options });
+  }
+}

@@ -1,0 +1,54 @@
+import { z } from 'zod';
+
+/** What every command carries, whatever it asks for (design.md, Messages). */
+const command = {
+  /** Unique per command; whatever is delivered twice under one id is one request. */
+  id: z.uuid(),
+  /** How long the asker still waits, in milliseconds: a duration, because clocks differ. */
+  waitMs: z.int().positive(),
+  /** Runs from the HTTP request to every log line. */
+  requestId: z.string(),
+  token: z.string(),
+};
+
+/** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
+const credential = z.object({
+  accessKeyId: z.string(),
+  secretAccessKey: z.string(),
+  /** Absent for a key of an IAM user. */
+  sessionToken: z.string().optional(),
+  /** The assumed role's session ARN. */
+  arn: z.string().optional(),
+});
+
+/** Asks an issuer to make one credential for a role. The asker must accept the lease before it hands the credential on. */
+export const issueLease = {
+  pattern: 'lease.issue',
+  request: z.object({
+    ...command,
+    /** Path of the mount with its slash, such as `aws/`. */
+    mount: z.string(),
+    role: z.string(),
+    /** Which path was asked: legacy roles give another type through each (contract.md 2.5). */
+    door: z.enum(['creds', 'sts']),
+    ttlSeconds: z.int().nonnegative().optional(),
+    roleArn: z.string().optional(),
+    roleSessionName: z.string().optional(),
+  }),
+  reply: z.object({
+    leaseId: z.string(),
+    credentialType: z.enum(['iam_user', 'assumed_role', 'federation_token']),
+    /** Seconds, rounded to the nearest. */
+    leaseDuration: z.int(),
+    renewable: z.boolean(),
+    /** False where nothing in AWS must be taken back, so there is nothing to accept. */
+    acceptRequired: z.boolean(),
+    credential,
+    /** Set when the TTL was cut: what was wanted and what was left, both in milliseconds. */
+    ttlCut: z.object({ wantedMs: z.number(), limitMs: z.number() }).optional(),
+  }),
+};
+
+export type IssueLeaseRequest = z.infer<typeof issueLease.request>;
+export type IssueLeaseReply = z.infer<typeof issueLease.reply>;
+export type IssuedCredential = z.infer<typeof credential>;

@@ -1,0 +1,97 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { tokenIsAlive } from '#libs/access';
+import { OutOfTime } from '#libs/contracts';
+import { EntityManager } from 'typeorm';
+import { Alarms, type Due } from './alarms.js';
+import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+
+/**
+ * What the asker writes: that it hands a credential on, that it has left, or that the hand-over failed after all.
+ *
+ * Because acceptance comes last and depends on token and mount being alive, ending one of those needs no lock against
+ * issues in flight: it is marked ended and committed first, and whatever slips past is refused here.
+ */
+@Injectable()
+export class Accepting {
+  private waiting = new Map<string, { accepted: () => void; refused: (error: unknown) => void }>();
+  private flushing: Promise<void> | null = null;
+
+  constructor(
+    private readonly manager: EntityManager,
+    private readonly alarms: Alarms,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /**
+   * Records that the credential of this lease is handed on; only after it returns may a byte of it leave. Those that
+   * are asked for while a batch is at the database go together as the next one.
+   * @throws OutOfTime when the offer has lapsed, or the token or the mount has ended: it is being taken back.
+   */
+  async accept(leaseId: string): Promise<void> {
+    const answer = new Promise<void>((accepted, refused) => this.waiting.set(leaseId, { accepted, refused }));
+    this.flushing ??= this.flush().finally(() => {
+      this.flushing = null;
+    });
+    return answer;
+  }
+
+  private async flush(): Promise<void> {
+    while (this.waiting.size > 0) {
+      const batch = this.waiting;
+      this.waiting = new Map();
+      try {
+        const accepted = await this.acceptAll([...batch.keys()]);
+        const ids = new Set(accepted.map((lease) => lease.id));
+        for (const [id, answer] of batch) {
+          if (ids.has(id)) answer.accepted();
+          else answer.refused(new OutOfTime('The lease could not be handed over in time; it is being taken back.'));
+        }
+        this.alarms.setSoon(accepted);
+      } catch (error) {
+        for (const answer of batch.values()) answer.refused(error);
+      }
+    }
+  }
+
+  private async acceptAll(ids: string[]): Promise<Due[]> {
+    return this.manager.query(
+      `with accepted as (
+         update leases l set state = 'active', accepted_at = now(), due_at = expires_at
+         where id = any($1) and state = 'offered' and due_at > now()
+           and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
+           and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null)
+         returning id, due_at
+       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
+      [ids],
+    );
+  }
+
+  /** Undoes acceptances whose caller was seen to hang up before the last byte. */
+  async undo(leaseId: string): Promise<void> {
+    await this.takeBack(`id = $1 and state in ('offered', 'active')`, leaseId);
+  }
+
+  /**
+   * Leaves a mark that nobody waits for this command any more: an intent that is not there yet is refused, an offer
+   * that is already made goes back.
+   */
+  async withdraw(commandId: string): Promise<void> {
+    await this.manager.query(
+      `insert into commands (id, withdrawn_at, forget_at) values ($1, now(), now() + $2 * interval '1 ms')
+       on conflict (id) do update set withdrawn_at = now()`,
+      [commandId, this.timing.commandMemoryMs],
+    );
+    await this.takeBack(`command_id = $1 and state = 'offered'`, commandId);
+  }
+
+  private async takeBack(which: string, value: string): Promise<void> {
+    const back = (await this.manager.query(
+      `with back as (
+         update leases set state = 'revoking', end_reason = 'not_received', due_at = now(), claim_id = null
+         where ${which} and credential_type = 'iam_user' returning id, due_at
+       ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
+      [value],
+    )) as Due[];
+    this.alarms.setSoon(back);
+  }
+}

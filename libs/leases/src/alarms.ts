@@ -1,0 +1,59 @@
+import { InjectQueue } from '@nestjs/bullmq';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
+import type { Queue } from 'bullmq';
+import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+
+/** A lease and how long from now it is due, in milliseconds by Postgres's clock; `dueAt` only tells alarms apart. */
+export interface Due {
+  id: string;
+  dueInMs: number;
+  dueAt: Date;
+}
+
+/**
+ * The alarms: BullMQ jobs that say "look at this lease". They are hints. One that is lost costs at most a sweep,
+ * one that comes twice finds nothing to do, so adding one is never awaited before a caller is answered.
+ */
+@Injectable()
+export class Alarms {
+  private readonly logger = new Logger(Alarms.name);
+
+  constructor(
+    @InjectQueue(alarmQueue) private readonly queue: Queue<LeaseAlarm>,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /** Sets alarms for those that are due within the horizon; the sweep sets the others when their time comes near. */
+  async set(leases: Due[]): Promise<void> {
+    const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
+    if (near.length === 0) return;
+    try {
+      await this.queue.addBulk(
+        near.map((lease) => ({
+          name: 'due',
+          data: { leaseId: lease.id },
+          opts: {
+            // The same alarm set twice is one job.
+            jobId: `${lease.id}@${lease.dueAt.getTime()}`,
+            delay: Math.max(0, Math.ceil(lease.dueInMs)),
+            attempts: 1,
+            removeOnComplete: true,
+            removeOnFail: true,
+          },
+        })),
+      );
+    } catch (error) {
+      this.logger.warn({
+        msg: 'alarms not set; the sweep will find what is due',
+        leases: near.length,
+        error: String(error),
+      });
+    }
+  }
+
+  /** Sets alarms and returns at once. */
+  setSoon(leases: Due[]): void {
+    void this.set(leases);
+  }
+}

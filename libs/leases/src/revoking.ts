@@ -1,0 +1,254 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { DataSource, EntityManager } from 'typeorm';
+import { Alarms, type Due } from './alarms.js';
+import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+import { type EndReason, Lease } from './lease.entity.js';
+
+/** Which leases to take back: one, all below a prefix of whole path segments, or all of a mount. */
+export type Which = { leaseId: string } | { prefix: string } | { mountId: string };
+
+/** How a try to destroy went; the row's next state follows from it in one place. */
+export type Outcome =
+  | { kind: 'gone'; reason?: EndReason }
+  /** AWS says that there is no such user; `wasHeld`: its credential had been handed over. */
+  | { kind: 'absent'; wasHeld: boolean }
+  /** Throttled, or no answer: tried again soon, and not counted. */
+  | { kind: 'unanswered'; error: string }
+  | { kind: 'refused'; error: string; permanent: boolean }
+  /** The holder renamed the user: look again under the new name, at once. */
+  | { kind: 'renamed'; userName: string };
+
+/** Taking leases back: who asks for it, who claims the work, and what becomes of the row. */
+@Injectable()
+export class Revoking {
+  constructor(
+    private readonly manager: EntityManager,
+    private readonly source: DataSource,
+    private readonly alarms: Alarms,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /**
+   * Ends the time of these leases in Postgres, so that no renewal slips in, and rings for them. STS leases end at
+   * once: there is nothing to take back. `force`: if AWS refuses, the row goes all the same.
+   * @returns the ids that are still to be destroyed, each with its count of failed tries so far.
+   */
+  async ask(which: Which, reason: EndReason, force = false): Promise<{ id: string; attempts: number }[]> {
+    const [condition, values] = conditionOf(which);
+    await this.manager.query(
+      `update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = $${values.length + 1}
+       where ${condition} and credential_type <> 'iam_user' and state = 'active'`,
+      [...values, reason],
+    );
+    const asked = (await this.manager.query(
+      `with asked as (
+         update leases set state = 'revoking', expires_at = least(expires_at, now()),
+           -- Somebody may be at work on it: then the end of that work says what is next.
+           due_at = case when state in ('revoking', 'irrevocable') and claim_id is not null and due_at > now()
+                         then due_at else now() end,
+           claim_id = case when state in ('revoking', 'irrevocable') then claim_id end,
+           looks_left = case when state = 'issuing' then $${values.length + 2}::smallint else looks_left end,
+           end_reason = coalesce(end_reason, $${values.length + 1}),
+           forced = forced or $${values.length + 3}
+         where ${condition} and credential_type = 'iam_user' and state <> 'ended'
+         returning id, attempts, due_at
+       ) select id, attempts, due_at as "dueAt", 0 as "dueInMs" from asked`,
+      [...values, reason, this.timing.tombstoneLooksMs.length, force],
+    )) as (Due & { attempts: number })[];
+    await this.alarms.set(asked);
+    return asked;
+  }
+
+  /** Claims this lease if something about it is due now; null when it is not, or somebody else has it. */
+  async claim(leaseId: string): Promise<Lease | null> {
+    return this.claimWhere(`id = $3`, [leaseId]);
+  }
+
+  /** Claims any one lease that is due; null when none is. */
+  async claimNext(): Promise<Lease | null> {
+    return this.claimWhere(
+      `id = (select id from leases where due_at <= now() and credential_type = 'iam_user'
+             order by due_at limit 1 for update skip locked)`,
+      [],
+    );
+  }
+
+  private async claimWhere(condition: string, values: unknown[]): Promise<Lease | null> {
+    const claimId = randomUUID();
+    const [claimed] = (await this.manager.query(
+      `with claimed as (
+         update leases set
+           state = case when state in ('issuing', 'offered', 'active') then 'revoking' else state end,
+           end_reason = coalesce(end_reason, case state
+             when 'issuing' then 'issuer_lost' when 'offered' then 'not_accepted' when 'active' then 'expired' end),
+           -- Whoever wrote the intent may be paused, not dead, and may yet make the user.
+           looks_left = case when state = 'issuing' then ${this.timing.tombstoneLooksMs.length} else looks_left end,
+           last_error = case when state <> 'ended' and claim_id is not null
+             then 'a worker stopped while it was taking this lease back' else last_error end,
+           claim_id = $1, due_at = now() + $2 * interval '1 ms'
+         where ${condition} and due_at <= now() and credential_type = 'iam_user' returning *
+       ) select * from claimed`,
+      [claimId, this.timing.claimMs, ...values],
+    )) as Record<string, unknown>[];
+    return claimed ? this.toLease(claimed) : null;
+  }
+
+  /** Keeps the claim for another span; false when it was lost. */
+  async extend(lease: Lease): Promise<boolean> {
+    const kept = (await this.manager.query(
+      `with kept as (update leases set due_at = now() + $3 * interval '1 ms'
+         where id = $1 and claim_id = $2 and due_at > now() returning id) select id from kept`,
+      [lease.id, lease.claimId, this.timing.claimMs],
+    )) as unknown[];
+    return kept.length > 0;
+  }
+
+  /** How long until this lease is due, if it is living and not due yet; null otherwise. For an alarm that rang early. */
+  async dueIn(leaseId: string): Promise<Due | null> {
+    const [due] = (await this.manager.query(
+      `select id, due_at as "dueAt", greatest(250, extract(epoch from due_at - now())::float8 * 1000) as "dueInMs"
+       from leases where id = $1 and state = 'active' and due_at > now()`,
+      [leaseId],
+    )) as Due[];
+    return due ?? null;
+  }
+
+  /**
+   * Writes what came of a claimed try; the only place that decides a lease's end, its next try, or that it is
+   * irrevocable. Does nothing when the claim was lost: whoever has it now decides.
+   */
+  async settle(lease: Lease, outcome: Outcome): Promise<void> {
+    const now = await this.manager.transaction(async (manager) => {
+      const [row] = (await manager.query(
+        `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced from leases
+         where id = $1 and claim_id = $2 for update`,
+        [lease.id, lease.claimId],
+      )) as { ageMs: number; state: Lease['state']; forced: boolean }[];
+      if (!row) return null;
+      const next = this.next(lease, row, outcome);
+      const [due] = (await manager.query(
+        `with settled as (
+           update leases set state = $3, end_reason = coalesce($4, end_reason), claim_id = null,
+             due_at = now() + $5 * interval '1 ms',
+             ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
+             attempts = $6, absences = $7, looks_left = $8, last_error = $9, user_name = $10
+           where id = $1 and claim_id = $2 returning id, due_at, command_id
+         ), forgotten as (
+           update commands set forget_at = now() + $11 * interval '1 ms' from settled
+           where commands.lease_id = settled.id and $3 = 'ended'
+         ), told as (select pg_notify('lease_settled', id) from settled)
+         select settled.id, due_at as "dueAt", $5::float8 as "dueInMs" from settled, told`,
+        [
+          lease.id,
+          lease.claimId,
+          next.state,
+          next.endReason ?? null,
+          next.dueInMs,
+          next.attempts ?? lease.attempts,
+          next.absences ?? lease.absences,
+          next.looksLeft ?? lease.looksLeft,
+          next.lastError === undefined ? lease.lastError : next.lastError,
+          next.userName ?? lease.userName,
+          this.timing.commandMemoryMs,
+        ],
+      )) as Due[];
+      return due ?? null;
+    });
+    if (now?.dueAt) await this.alarms.set([now]);
+  }
+
+  /** The rules of promises 1 and 5, as a plain decision. */
+  private next(lease: Lease, row: { ageMs: number; state: Lease['state']; forced: boolean }, outcome: Outcome): Next {
+    const { timing } = this;
+    if (row.state === 'ended') return this.nextLook(lease, outcome);
+    if (row.forced && outcome.kind !== 'gone' && outcome.kind !== 'renamed') {
+      // The operator gave the lease up, not the user: what AWS would not do now is tried a few times more.
+      const looksLeft = timing.tombstoneLooksMs.length;
+      return {
+        ...this.ended({ ...lease, looksLeft }),
+        looksLeft,
+        lastError: 'error' in outcome ? outcome.error : null,
+      };
+    }
+    switch (outcome.kind) {
+      case 'gone':
+        return this.ended(lease, outcome.reason);
+      case 'renamed':
+        return { state: row.state, dueInMs: 0, userName: outcome.userName };
+      case 'absent': {
+        if (row.ageMs >= timing.propagationMs) {
+          // Not lag, and no try of ours before this one: its holder removed it.
+          const untouched = lease.attempts === 0 && lease.absences === 0 && lease.lastError === null;
+          return this.ended(lease, outcome.wasHeld && untouched ? 'user_missing' : undefined);
+        }
+        const delay = timing.absenceDelaysMs[lease.absences] ?? timing.absenceDelaysMs.at(-1)!;
+        // The last look is when the window closes, not one whole delay later.
+        const dueInMs = Math.min(delay, timing.propagationMs - row.ageMs + 1);
+        return { state: row.state, dueInMs, absences: lease.absences + 1 };
+      }
+      case 'unanswered':
+        return { state: row.state, dueInMs: jitter(timing.unansweredRetryMs / 2), lastError: outcome.error };
+      case 'refused': {
+        const attempts = lease.attempts + 1;
+        const spent = attempts >= timing.maxAttempts;
+        if (outcome.permanent || spent || row.state === 'irrevocable') {
+          const lastError = `${spent && !outcome.permanent ? 'out of retries: ' : ''}${outcome.error}`.slice(0, 240);
+          return { state: 'irrevocable', dueInMs: timing.irrevocableEveryMs, attempts, lastError };
+        }
+        return {
+          state: row.state,
+          dueInMs: jitter(timing.retryBaseMs * 2 ** lease.attempts),
+          attempts,
+          lastError: outcome.error,
+        };
+      }
+    }
+  }
+
+  private ended(lease: { looksLeft: number }, endReason?: EndReason): Next {
+    const dueInMs = lease.looksLeft > 0 ? this.timing.tombstoneLooksMs.at(-lease.looksLeft)! : null;
+    return { state: 'ended', dueInMs, endReason, lastError: null };
+  }
+
+  /** A tombstone was looked at: what was not destroyed this time is tried again soon, without counting as a look. */
+  private nextLook(lease: Lease, outcome: Outcome): Next {
+    const done = outcome.kind === 'gone' || outcome.kind === 'absent';
+    if (!done) return { state: 'ended', dueInMs: this.timing.unansweredRetryMs };
+    const looksLeft = lease.looksLeft - 1;
+    return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? this.timing.tombstoneLooksMs.at(-looksLeft)! : null };
+  }
+
+  private toLease(row: Record<string, unknown>): Lease {
+    const columns = this.source.getMetadata(Lease).columns;
+    return Object.assign(
+      new Lease(),
+      Object.fromEntries(columns.map((column) => [column.propertyName, row[column.databaseName]])),
+    );
+  }
+}
+
+interface Next {
+  state: Lease['state'];
+  /** null = nobody must look again. */
+  dueInMs: number | null;
+  endReason?: EndReason;
+  attempts?: number;
+  absences?: number;
+  looksLeft?: number;
+  lastError?: string | null;
+  userName?: string;
+}
+
+/** ± 50 %, so that leases refused together do not come back together. */
+function jitter(ms: number): number {
+  return Math.round(ms * (0.5 + Math.random()));
+}
+
+/** The SQL condition and its values; a prefix is one range of the "C"-collated key, since `0` follows `/`. */
+export function conditionOf(which: Which): [string, unknown[]] {
+  if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
+  if ('mountId' in which) return [`mount_id = $1`, [which.mountId]];
+  const prefix = which.prefix.replace(/\/+$/, '');
+  return [`(id = $1 or (id >= $2 and id < $3))`, [prefix, `${prefix}/`, `${prefix}0`]];
+}

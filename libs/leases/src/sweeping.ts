@@ -1,0 +1,74 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import { Alarms, type Due } from './alarms.js';
+import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+
+/** Rows per statement, so that no sweep holds many locks for long. */
+const batch = 1_000;
+
+/** The timed pass over what needs no call to AWS: ends of STS leases, alarms for what comes near, and forgetting. */
+@Injectable()
+export class Sweeping {
+  constructor(
+    private readonly manager: EntityManager,
+    private readonly alarms: Alarms,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+  ) {}
+
+  /** Ends STS leases whose time is over; AWS ends the credentials themselves. */
+  async endSts(): Promise<void> {
+    await this.repeat(
+      `with due as (
+         select id from leases where due_at <= now() and credential_type <> 'iam_user' and state = 'active'
+         order by due_at limit ${batch} for update skip locked
+       ), ended as (
+         update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = 'expired'
+         from due where leases.id = due.id returning 1
+       ) select count(*)::int as count from ended`,
+      [],
+    );
+  }
+
+  /** Sets alarms for what comes due within the horizon and has none. */
+  async setAlarms(): Promise<void> {
+    for (;;) {
+      const near = (await this.manager.query(
+        `with near as (
+           select id from leases
+           where due_at between now() and now() + $1 * interval '1 ms' and armed_for is distinct from due_at
+             and credential_type = 'iam_user' and claim_id is null
+           order by due_at limit ${batch} for update skip locked
+         ), armed as (
+           update leases set armed_for = due_at from near where leases.id = near.id returning leases.id, due_at
+         ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from armed`,
+        [this.timing.alarmHorizonMs],
+      )) as Due[];
+      await this.alarms.set(near);
+      if (near.length < batch) return;
+    }
+  }
+
+  /** Forgets command ids a day after their lease, and ended rows after the retention time. */
+  async forget(): Promise<void> {
+    await this.repeat(
+      `with old as (select id from commands where forget_at <= now() limit ${batch} for update skip locked),
+         gone as (delete from commands using old where commands.id = old.id returning 1)
+       select count(*)::int as count from gone`,
+      [],
+    );
+    await this.repeat(
+      `with old as (select id from leases where ended_at <= now() - $1 * interval '1 ms' and due_at is null
+                    limit ${batch} for update skip locked),
+         gone as (delete from leases using old where leases.id = old.id returning 1)
+       select count(*)::int as count from gone`,
+      [this.timing.retentionMs],
+    );
+  }
+
+  private async repeat(sql: string, values: unknown[]): Promise<void> {
+    for (;;) {
+      const [row] = (await this.manager.query(sql, values)) as { count: number }[];
+      if (row!.count < batch) return;
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import { InvalidRequest } from '#libs/contracts';
+
+/** What bounds a lease's time; every value in milliseconds, 0 or less = not set (contract.md 4.2). */
+export interface TtlRules {
+  /** `lease` of config/lease. */
+  engineTtlMs: number;
+  /** `lease_max` of config/lease. */
+  engineMaxMs: number;
+  /** The mount's tune. */
+  mountDefaultMs: number;
+  mountMaxMs: number;
+}
+
+/** A TTL and, where it was cut, what was wanted and what was left; milliseconds. */
+export interface Ttl {
+  ttlMs: number;
+  cut?: { wantedMs: number; limitMs: number };
+}
+
+const systemMaxMs = 768 * 3_600_000;
+
+/** A `creds` lease that nobody configured lasts an hour, as the seed document shows (contract.md 4.2, S figure). */
+const untouchedTtlMs = 3_600_000;
+
+/** The longest life of a lease from its issue, in milliseconds: the mount's max, or the engine's where that is lower. */
+export function effectiveMaxMs(rules: TtlRules): number {
+  const mountMax = rules.mountMaxMs > 0 ? rules.mountMaxMs : systemMaxMs;
+  return rules.engineMaxMs > 0 ? Math.min(mountMax, rules.engineMaxMs) : mountMax;
+}
+
+/**
+ * The TTL of a lease that is `ageMs` old, asked for `incrementMs` (0 = no wish). The max counts from the issue, so an
+ * old lease may get less than it asks for.
+ * @throws InvalidRequest when the lease is past its max TTL.
+ */
+export function ttl(rules: TtlRules, incrementMs: number, ageMs: number): Ttl {
+  const limitMs = effectiveMaxMs(rules) - ageMs;
+  if (limitMs <= 0) throw new InvalidRequest('past the max TTL, cannot renew');
+  const wantedMs = firstSet(incrementMs, rules.engineTtlMs, rules.mountDefaultMs) ?? untouchedTtlMs;
+  if (wantedMs <= limitMs) return { ttlMs: wantedMs };
+  return { ttlMs: limitMs, cut: { wantedMs, limitMs } };
+}
+
+function firstSet(...candidates: number[]): number | undefined {
+  return candidates.find((candidate) => candidate > 0);
+}

@@ -1,0 +1,29 @@
+import type { RoleDefinition } from './role-definition.js';
+
+/**
+ * A role as `GET aws/roles/<name>` shows it (contract.md 2.4). A role written through a 0.6 field also shows that field,
+ * which is all that clients of that age read.
+ */
+export function roleToWire(role: RoleDefinition): Record<string, unknown> {
+  return {
+    credential_type: role.credentialTypes.join(','),
+    default_sts_ttl: role.defaultStsTtlSeconds,
+    external_id: role.externalId,
+    iam_groups: role.iamGroups,
+    iam_tags: role.iamTags,
+    max_sts_ttl: role.maxStsTtlSeconds,
+    permissions_boundary_arn: role.permissionsBoundaryArn,
+    policy_arns: role.policyArns,
+    policy_document: role.policyDocument,
+    role_arns: role.roleArns,
+    session_tags: role.sessionTags,
+    user_path: role.userPath,
+    ...legacyKey(role),
+  };
+}
+
+function legacyKey(role: RoleDefinition): Record<string, unknown> {
+  if (role.legacy === 'policy') return { policy: role.policyDocument };
+  if (role.legacy === 'arn') return { arn: (role.policyArns ?? role.roleArns)?.[0] };
+  return {};
+}

@@ -1,0 +1,45 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import { type RoleDefinition, type RoleWrite, writeRole } from './role-definition.js';
+import { Role } from './role.entity.js';
+
+/** The roles of every mount. */
+@Injectable()
+export class Roles {
+  constructor(private readonly manager: EntityManager) {}
+
+  async find(mountId: string, name: string): Promise<Role | null> {
+    return this.manager.findOneBy(Role, { mountId, name });
+  }
+
+  /** Names, sorted. */
+  async names(mountId: string): Promise<string[]> {
+    const roles = await this.manager.find(Role, { where: { mountId }, select: { name: true }, order: { name: 'ASC' } });
+    return roles.map((role) => role.name);
+  }
+
+  /**
+   * Creates the role, or changes what `write` names of it; the role as it would be afterwards is what is checked.
+   * @throws InvalidRequest with the texts of contract.md 2.4; nothing is stored then.
+   */
+  async write(mountId: string, name: string, write: RoleWrite): Promise<RoleDefinition> {
+    return this.manager.transaction(async (manager) => {
+      // Two writers of one new role meet here: neither would find a row to lock.
+      await manager.query(`select pg_advisory_xact_lock(hashtext($1), hashtext($2))`, [mountId, name]);
+      const existing = await manager.findOneBy(Role, { mountId, name });
+      const definition = writeRole(existing?.definition ?? null, write);
+      await manager.query(
+        `insert into roles (mount_id, name, definition) values ($1, $2, $3)
+         on conflict (mount_id, name) do update
+           set definition = excluded.definition, version = nextval('definition_versions'), updated_at = now()`,
+        [mountId, name, JSON.stringify(definition)],
+      );
+      return definition;
+    });
+  }
+
+  /** Forgets the role; its leases live on. */
+  async delete(mountId: string, name: string): Promise<void> {
+    await this.manager.delete(Role, { mountId, name });
+  }
+}

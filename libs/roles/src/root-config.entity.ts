@@ -1,0 +1,39 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+/** The fields of `config/root` that are not secret (contract.md 2.1); '' and 0 = not given. */
+export interface RootConfigSettings {
+  accessKey: string;
+  region: string;
+  iamEndpoint: string;
+  stsEndpoint: string;
+  stsRegion: string;
+  stsFallbackEndpoints: string[];
+  stsFallbackRegions: string[];
+  /** -1 = the default. */
+  maxRetries: number;
+  usernameTemplate: string;
+}
+
+/** One version of a mount's `config/root`. A superseded one is kept while leases need its account. */
+@Entity('root_configs')
+export class RootConfig {
+  @PrimaryColumn('uuid', { name: 'mount_id' })
+  mountId!: string;
+
+  @PrimaryColumn('bigint', { insert: false })
+  version!: string;
+
+  @Column('jsonb')
+  settings!: RootConfigSettings;
+
+  /** The secret key, sealed under the keyring; null = not given. */
+  @Column('text', { name: 'sealed_secret_key', nullable: true })
+  sealedSecretKey!: string | null;
+
+  /** The account it was seen to belong to; null until AWS was asked. */
+  @Column('text', { name: 'account_id', nullable: true })
+  accountId!: string | null;
+
+  @Column('timestamptz', { name: 'superseded_at', nullable: true })
+  supersededAt!: Date | null;
+}

@@ -1,0 +1,4 @@
+import { LendAndTakeBack1764000000000 } from './1764000000000-lend-and-take-back.js';
+
+/** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
+export const migrations = [LendAndTakeBack1764000000000];

@@ -1,0 +1,24 @@
+import { Catch, Logger, type RpcExceptionFilter, StandardSchemaValidationPipe } from '@nestjs/common';
+import { CodedError, InvalidRequest, toWire } from '#libs/contracts';
+import { type Observable, throwError } from 'rxjs';
+
+/** The one filter of a process that is reached by messages: code and message go out, what has no code is logged. */
+@Catch()
+export class RpcErrors implements RpcExceptionFilter {
+  private readonly logger = new Logger(RpcErrors.name);
+
+  catch(error: unknown): Observable<never> {
+    if (!(error instanceof CodedError)) this.logger.error(error instanceof Error ? error.stack : String(error));
+    return throwError(() => toWire(error));
+  }
+}
+
+/** Checks a payload against the schema its door names; a caller reads which field is wrong. */
+export const messageValidation = new StandardSchemaValidationPipe({
+  exceptionFactory: (issues) =>
+    new InvalidRequest(
+      `The command is malformed: ${issues
+        .map((issue) => `${issue.path?.map(String).join('.') ?? ''} ${issue.message}`.trim())
+        .join('; ')}.`,
+    ),
+});

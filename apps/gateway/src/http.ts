@@ -1,12 +1,11 @@
 import type { DynamicModule, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { HttpErrors } from './api/http-errors.js';
 import { createHttpServer } from './wire/http-server.js';
 
 /** Largest body that is read (contract.md 1.4). */
 const bodyLimit = 32 * 1024 * 1024;
-
-const tooLarge = 'http: request body too large';
 
 /** The gateway as a Nest application that does not listen yet. */
 export async function createGateway(module: DynamicModule, logger: LoggerService): Promise<NestFastifyApplication> {
@@ -21,14 +20,6 @@ export async function createGateway(module: DynamicModule, logger: LoggerService
   fastify.removeAllContentTypeParsers();
   // A body is JSON whatever its type says; the API reads the bytes itself (contract.md 1.2).
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  fastify.setErrorHandler((error: { statusCode?: number; code?: string }, _request, reply) => {
-    const status = error.statusCode ?? 500;
-    const errors = status === 413 ? [tooLarge] : [];
-    void reply
-      .status(status)
-      .header('content-type', 'application/json')
-      .header('cache-control', 'no-store')
-      .send(Buffer.from(`${JSON.stringify({ errors })}\n`));
-  });
+  app.useGlobalFilters(new HttpErrors());
   return app;
 }

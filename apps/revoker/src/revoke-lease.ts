@@ -99,7 +99,10 @@ export class RevokeLease {
 
 /** An error of AWS as what it means for the row; what is no error of AWS (a lost database) leaves the claim to lapse. */
 function toOutcome(error: unknown): Outcome {
-  if (error instanceof AwsRefused) return { kind: 'refused', error: error.message, permanent: error.permanent };
+  if (error instanceof AwsRefused) {
+    const mayBeLag = error.awsCode === 'DeleteConflict';
+    return { kind: 'refused', error: error.message, permanent: error.permanent, mayBeLag };
+  }
   if (error instanceof CodedError) return { kind: 'unanswered', error: error.message };
   throw error;
 }

@@ -1,9 +1,30 @@
 import type { Account } from './account.js';
+import { validationError } from './aws-error.js';
 import type { Caller } from './caller.js';
 import type { User } from './entities.js';
-import { Parameters, rules } from './parameters.js';
+import { rules, type Parameters } from './parameters.js';
 import type { World } from './world.js';
 import type { XmlElements, XmlValue } from './xml.js';
+
+/** The actions whose UserName may be left out (IAM API reference). */
+const meansCallerByDefault = new Set([
+  'GetUser',
+  'CreateAccessKey',
+  'UpdateAccessKey',
+  'DeleteAccessKey',
+  'ListAccessKeys',
+  'CreateLoginProfile',
+  'GetLoginProfile',
+  'DeleteLoginProfile',
+  'UploadSigningCertificate',
+  'ListSigningCertificates',
+  'DeleteSigningCertificate',
+  'ListSSHPublicKeys',
+  'ListServiceSpecificCredentials',
+  'DeleteServiceSpecificCredential',
+  'ListMFADevices',
+  'DeactivateMFADevice',
+]);
 
 /** One call, after its signature was found good. */
 export class Call {
@@ -24,9 +45,11 @@ export class Call {
 
   /** UserName, or the caller's own name where AWS lets it be left out. @throws AwsError ValidationError. */
   userName(): string {
-    const own = this.caller.user?.name;
-    if (own !== undefined) return this.parameters.optional('UserName', rules.userName) ?? own;
-    return this.parameters.required('UserName', rules.userName);
+    const given = this.parameters.optional('UserName', rules.userName);
+    if (given !== undefined) return given;
+    if (!meansCallerByDefault.has(this.action)) return this.parameters.required('UserName', rules.userName);
+    if (this.caller.user) return this.caller.user.name;
+    throw validationError('Must specify userName when calling with non-User credentials');
   }
 
   /** The user that the call names, with what eventual consistency makes of it. @throws AwsError NoSuchEntity and others. */

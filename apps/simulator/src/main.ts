@@ -7,8 +7,8 @@ const simulator = await startSimulator({
   ...(host === undefined ? {} : { host }),
   ...(stateFile === undefined ? {} : { stateFile }),
 });
-process.stdout.write(`simulator of IAM and STS at ${simulator.url}\n`);
 
 const stop = () => void simulator.close();
 process.once('SIGTERM', stop);
 process.once('SIGINT', stop);
+process.stdout.write(`simulator of IAM and STS at ${simulator.url}\n`);

@@ -14,6 +14,8 @@ const say = (line: string) => process.stdout.write(`${line}\n`);
 
 /** Runs the whole system in one process until Ctrl-C: what `npm start` starts. */
 export async function main(argv: string[]): Promise<void> {
+  // The SDK's version is pinned, and tried on the Node that the project asks for.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
   const stops: (() => Promise<void>)[] = [];
   let stopping: Promise<void> | null = null;
   const stop = () => {

@@ -1,4 +1,4 @@
-import { CreateUserCommand, type CreateUserCommandInput, IAMClient } from '@aws-sdk/client-iam';
+import { CreateUserCommand, type CreateUserCommandInput } from '@aws-sdk/client-iam';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
 import type { AwsAccounts } from './aws-account.js';
@@ -95,6 +95,13 @@ describe('the accounts of a process', () => {
     expect((await first.identity()).accountId).toBe('123456789012');
   });
 
+  it('keep no connection once they are closed', async () => {
+    await accounts.open(rootSettings).identity();
+    expect(await stub.openConnections()).toBe(1);
+    accounts.close();
+    while ((await stub.openConnections()) > 0) await new Promise(setImmediate);
+  });
+
   it("sign with the mount's own key where it has one, else with the surroundings'", async () => {
     await accounts.open(rootSettings).identity();
     await accounts.open({ ...rootSettings, version: '2', accessKey: '', secretKey: '' }).identity();
@@ -143,11 +150,9 @@ describe('the accounts of a process', () => {
 describe('the fence', () => {
   it('keeps a request that was signed in time and delayed since from AWS', async () => {
     const account = accounts.open(rootSettings);
-    const fence = fenceOf(40);
-    let release: () => void = () => undefined;
-    const checked = new Promise<void>((resolve) => (release = resolve));
+    const fence = fenceOf(300);
     const signatures: (string | undefined)[] = [];
-    /** A process that sleeps between signing and sending. */
+    /** A process that is stopped between signing and sending: not even its timers run. */
     class SleptOver extends CreateUserCommand {
       constructor(input: CreateUserCommandInput) {
         super(input);
@@ -156,8 +161,8 @@ describe('the fence', () => {
             async (args: A) => {
               const { request } = args as { request?: { headers: Record<string, string> } };
               signatures.push(request?.headers.authorization);
-              while (fence.remainingMs() > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-              return next(args).finally(release);
+              while (fence.remainingMs() > 0);
+              return next(args);
             },
           { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'sleep' },
         );
@@ -166,7 +171,6 @@ describe('the fence', () => {
     const failure = (await failureOf(account.iam(SleptOver, { UserName: 'u' }, { fence }))) as AwsFailure;
     expect(failure).toMatchObject({ kind: 'late', unanswered: false });
     expect(failure.toError('x').code).toBe('out_of_time');
-    await checked;
     expect(signatures).toEqual([expect.stringContaining('AWS4-HMAC-SHA256 Credential=AKIAROOT/')]);
     await account.identity();
     expect(stub.actions).toEqual(['GetCallerIdentity']);
@@ -197,9 +201,9 @@ describe('the fence', () => {
   });
 
   it('stands in front of every repeated try', async () => {
-    const account = accountsAt(stub.url, { backoffMs: 60 }).open(rootSettings);
+    const account = accountsAt(stub.url, { backoffMs: 60_000 }).open(rootSettings);
     stub.on('CreateUser', throttled);
-    const failure = await failureOf(account.iam(CreateUserCommand, { UserName: 'u' }, { fence: fenceOf(25) }));
+    const failure = await failureOf(account.iam(CreateUserCommand, { UserName: 'u' }, { fence: fenceOf(5_000) }));
     expect(failure).toMatchObject({ kind: 'throttled' });
     expect(stub.actions).toEqual(['CreateUser']);
   });
@@ -266,19 +270,17 @@ describe('a failed call', () => {
     ['no answer comes', silent],
   ])('may have taken effect when %s', async (_, reply) => {
     stub.on('CreateUser', reply);
-    const failure = await attempt(once, { requestTimeoutMs: 150 });
+    const failure = await attempt(once, { requestTimeoutMs: 500 });
     expect(failure).toMatchObject({ kind: 'unanswered', unanswered: true });
     expect(failure.toError('x')).toBeInstanceOf(AwsUnreachable);
   });
 
-  it('has not taken effect when nobody listens, the name is unknown, or no connection is free in time', async () => {
-    const ownEndpoint = (iamEndpoint: string) => attempt({ ...once, iamEndpoint });
+  it('has not taken effect when nobody listens or no connection is free in time', async () => {
     const closed = await AwsStub.start();
     const address = closed.url;
     await closed.close();
-    expect(await ownEndpoint(address)).toMatchObject({ kind: 'unsent', unanswered: false });
-    expect(await ownEndpoint('http://iam.invalid')).toMatchObject({ kind: 'unsent', unanswered: false });
-    const busy = accountsAt(stub.url, { maxSockets: 1, connectTimeoutMs: 50, requestTimeoutMs: 400 }).open(once);
+    expect(await attempt({ ...once, iamEndpoint: address })).toMatchObject({ kind: 'unsent', unanswered: false });
+    const busy = accountsAt(stub.url, { maxSockets: 1, connectTimeoutMs: 250, requestTimeoutMs: 1_000 }).open(once);
     stub.on('CreateUser', silent);
     const first = failureOf(busy.iam(CreateUserCommand, { UserName: 'first' }, { fence: fenceOf(5_000) }));
     const second = await failureOf(busy.iam(CreateUserCommand, { UserName: 'second' }, { fence: fenceOf(5_000) }));
@@ -324,23 +326,25 @@ describe('a failed call', () => {
 });
 
 describe("AWS's own endpoints", () => {
-  it('are found by region and partition', async () => {
-    // What AwsAccount leaves to the SDK when neither mount nor surroundings name an endpoint.
-    const hostOf = async (region: string) => {
-      const client = new IAMClient({ region, credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
-      let host = '';
-      client.middlewareStack.add(
-        () => (args) => {
-          host = (args.request as { hostname: string }).hostname;
-          return Promise.reject(new Error('not sent'));
-        },
-        { step: 'deserialize', priority: 'low' },
-      );
-      await failureOf(client.send(new CreateUserCommand({ UserName: 'u' })));
-      return host;
-    };
-    expect(await hostOf('eu-west-1')).toBe('iam.amazonaws.com');
-    expect(await hostOf('cn-north-1')).toBe('iam.cn-north-1.amazonaws.com.cn');
-    expect(await hostOf('us-gov-west-1')).toBe('iam.us-gov.amazonaws.com');
+  it('are found by region and partition where nobody names one', async () => {
+    const hosts: (string | undefined)[] = [];
+    class NotSent extends CreateUserCommand {
+      constructor(input: CreateUserCommandInput) {
+        super(input);
+        this.middlewareStack.addRelativeTo(
+          <A extends object, R>(): ((args: A) => Promise<R>) =>
+            (args) => {
+              hosts.push((args as { request?: { hostname: string } }).request?.hostname);
+              return Promise.reject(new Error('not sent'));
+            },
+          { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'notSent' },
+        );
+      }
+    }
+    const real = accountsAt('', { ambientRegion: 'eu-west-1' });
+    for (const region of ['', 'cn-north-1', 'us-gov-west-1']) {
+      await failureOf(real.open({ ...rootSettings, version: region, region }).iam(NotSent, { UserName: 'u' }));
+    }
+    expect(hosts).toEqual(['iam.amazonaws.com', 'iam.cn-north-1.amazonaws.com.cn', 'iam.us-gov.amazonaws.com']);
   });
 });

@@ -100,6 +100,10 @@ export class AwsStub {
     return this.#connections;
   }
 
+  openConnections(): Promise<number> {
+    return new Promise((resolve) => this.server.getConnections((_, count) => resolve(count)));
+  }
+
   get actions(): string[] {
     return this.calls.map((call) => call.action);
   }

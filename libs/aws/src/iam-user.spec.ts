@@ -194,7 +194,7 @@ describe('making a user', () => {
     ['never given', silent],
   ])('never asks for a second key when the answer about the first is %s', async (_, reply) => {
     accounts.close();
-    accounts = accountsAt(stub.url, { requestTimeoutMs: 150 });
+    accounts = accountsAt(stub.url, { requestTimeoutMs: 500 });
     account = accounts.open(rootSettings);
     stub.on('CreateAccessKey', reply);
     const error = await failureOf(create());
@@ -240,7 +240,7 @@ describe('making a user', () => {
 
   it('gives up with the fence and says that something may have been made', async () => {
     stub.on('CreateUser', silent);
-    const error = await failureOf(createIamUser(account, deploy, fenceOf(100)));
+    const error = await failureOf(createIamUser(account, deploy, fenceOf(600)));
     expect(error).toBeInstanceOf(OutOfTime);
     expect(madeBy(error)).toBe('maybe');
   });
@@ -319,7 +319,7 @@ describe('destroying a user', () => {
         };
       for (const each of world) stub.on(each, takeEffect(each === action ? silent : done()));
       for (const each of world) stub.on(each, ...times(4, takeEffect(done())));
-      const short = accountsAt(stub.url, { requestTimeoutMs: 100 });
+      const short = accountsAt(stub.url, { requestTimeoutMs: 400 });
       expect(await failureOf(destroyIamUser(short.open(rootSettings), record))).toBeInstanceOf(AwsUnreachable);
       short.close();
       expect(await destroyIamUser(account, record)).toBe(action === 'DeleteUser' ? 'absent' : 'destroyed');

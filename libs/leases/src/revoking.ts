@@ -15,7 +15,8 @@ export type Outcome =
   | { kind: 'absent'; wasHeld: boolean }
   /** Throttled, or no answer: tried again soon, and not counted. */
   | { kind: 'unanswered'; error: string }
-  | { kind: 'refused'; error: string; permanent: boolean }
+  /** `mayBeLag`: of a young user it says nothing yet, since lists and look-ups lag behind. */
+  | { kind: 'refused'; error: string; permanent: boolean; mayBeLag: boolean }
   /** The holder renamed the user: look again under the new name, at once. */
   | { kind: 'renamed'; userName: string };
 
@@ -182,14 +183,14 @@ export class Revoking {
           const untouched = lease.attempts === 0 && lease.absences === 0 && lease.lastError === null;
           return this.ended(lease, outcome.wasHeld && untouched ? 'user_missing' : undefined);
         }
-        const delay = timing.absenceDelaysMs[lease.absences] ?? timing.absenceDelaysMs.at(-1)!;
-        // The last look is when the window closes, not one whole delay later.
-        const dueInMs = Math.min(delay, timing.propagationMs - row.ageMs + 1);
-        return { state: row.state, dueInMs, absences: lease.absences + 1 };
+        return this.lookAgain(lease, row);
       }
       case 'unanswered':
         return { state: row.state, dueInMs: jitter(timing.unansweredRetryMs / 2), lastError: outcome.error };
       case 'refused': {
+        if (outcome.mayBeLag && row.ageMs < timing.propagationMs) {
+          return { ...this.lookAgain(lease, row), lastError: outcome.error };
+        }
         const attempts = lease.attempts + 1;
         const spent = attempts >= timing.maxAttempts;
         if (outcome.permanent || spent || row.state === 'irrevocable') {
@@ -204,6 +205,17 @@ export class Revoking {
         };
       }
     }
+  }
+
+  /** A young user that AWS does not know well yet: soon again, at the latest when the propagation window closes. */
+  private lookAgain(lease: Lease, row: { ageMs: number; state: Lease['state'] }): Next {
+    const { absenceDelaysMs, propagationMs } = this.timing;
+    const delay = absenceDelaysMs[lease.absences] ?? absenceDelaysMs.at(-1)!;
+    return {
+      state: row.state,
+      dueInMs: Math.min(delay, propagationMs - row.ageMs + 1),
+      absences: lease.absences + 1,
+    };
   }
 
   private ended(lease: { looksLeft: number }, endReason?: EndReason): Next {

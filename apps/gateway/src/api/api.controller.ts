@@ -7,6 +7,7 @@ import { Api } from './api.js';
 import { errorAnswer } from './api-error.js';
 import { toBody } from './envelope.js';
 import { readRequest } from './http-request.js';
+import { send } from './send.js';
 
 /** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
 @Controller()
@@ -63,13 +64,4 @@ function tokenOf(request: FastifyRequest): string | undefined {
   const own = request.headers['x-vault-token'];
   if (typeof own === 'string' && own !== '') return own;
   return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
-}
-
-function send(reply: FastifyReply, status: number, body?: Record<string, unknown>): void {
-  // No charset behind the type: hvac compares it to the letter (contract.md 1.3).
-  void reply
-    .status(status)
-    .header('content-type', 'application/json')
-    .header('cache-control', 'no-store')
-    .send(body === undefined ? undefined : Buffer.from(`${JSON.stringify(body)}\n`));
 }

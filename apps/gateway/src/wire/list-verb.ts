@@ -135,8 +135,8 @@ function fromVerb({ rawPacket, bytesParsed }: ParseFault): Buffer | undefined {
   const start = bytesParsed - refusedAt;
   if (start < 0) return Buffer.concat([verb.subarray(0, -start), rawPacket]);
   // `UNLIST` passes for the beginning of `UNLINK`; behind anything else a U and an N end the message before.
-  const unlist = rawPacket.toString('latin1', start - 3, start);
-  if (start === 2 ? rawPacket.toString('latin1', 0, 2) === 'UN' : unlist === '\nUN') return undefined;
+  const before = rawPacket.toString('latin1', Math.max(0, start - 3), start);
+  if (before === 'UN' || before === '\nUN') return undefined;
   return rawPacket.subarray(start);
 }
 

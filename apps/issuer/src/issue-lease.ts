@@ -36,6 +36,7 @@ export class IssueLease {
     const type = credentialTypeFor(role.definition, command.door);
 
     const root = await this.rootConfigs.open(mount.id);
+    this.accounts.keepOnly(mount.id, [root.version]);
     const account = this.accounts.open({ ...root.settings, ...root });
     const identity = await account.identity();
     await this.rootConfigs.noteAccount(root, identity.accountId);

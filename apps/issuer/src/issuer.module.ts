@@ -1,4 +1,4 @@
-import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
+import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
 import { APP_FILTER, APP_PIPE } from '@nestjs/core';
 import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
@@ -11,7 +11,9 @@ import { IssueController } from './issue.controller.js';
 
 /** The issuer: the only place that creates in AWS. */
 @Module({})
-export class IssuerModule {
+export class IssuerModule implements OnApplicationShutdown {
+  constructor(private readonly accounts: AwsAccounts) {}
+
   /** `connections`: the modules of database, queue and keyring that this process was configured with. */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
@@ -31,5 +33,9 @@ export class IssuerModule {
         { provide: APP_PIPE, useValue: messageValidation },
       ],
     };
+  }
+
+  onApplicationShutdown(): void {
+    this.accounts.close();
   }
 }

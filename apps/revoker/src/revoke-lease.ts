@@ -59,7 +59,12 @@ export class RevokeLease {
 
   /** The account that the lease is in, by the mount's current root or by one that is kept for it. */
   private async accountOf(lease: Lease): Promise<AwsAccount> {
-    const [current, ...previous] = await this.rootConfigs.openAll(lease.mountId);
+    const kept = await this.rootConfigs.openAll(lease.mountId);
+    this.accounts.keepOnly(
+      lease.mountId,
+      kept.map((root) => root.version),
+    );
+    const [current, ...previous] = kept;
     const candidates = [
       current!,
       ...previous.filter((root) => root.accountId === lease.accountId || root.version === lease.rootVersion),

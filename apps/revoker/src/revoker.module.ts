@@ -1,4 +1,4 @@
-import { type DynamicModule, Module, type ModuleMetadata } from '@nestjs/common';
+import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
 import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
@@ -8,7 +8,9 @@ import { Sweep } from './sweep.js';
 
 /** The revoker: the only place that destroys what leases made. */
 @Module({})
-export class RevokerModule {
+export class RevokerModule implements OnApplicationShutdown {
+  constructor(private readonly accounts: AwsAccounts) {}
+
   /** `connections`: the modules of database, queue and keyring that this process was configured with. */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
@@ -25,5 +27,9 @@ export class RevokerModule {
         { provide: AwsAccounts, useFactory: () => new AwsAccounts(surroundings) },
       ],
     };
+  }
+
+  onApplicationShutdown(): void {
+    this.accounts.close();
   }
 }

@@ -71,7 +71,7 @@ describe('the accounts of a process', () => {
     expect(stub.connections).toBe(1);
   });
 
-  it('forget a version, or all of a mount, and let calls under way finish', async () => {
+  it('drop a version, or all of a mount, and let calls under way finish', async () => {
     const [first, second] = [accounts.open(rootSettings), accounts.open({ ...rootSettings, version: '2' })];
     let answer: () => void = () => undefined;
     const arrived = new Promise<void>((resolve) => {
@@ -85,12 +85,12 @@ describe('the accounts of a process', () => {
     });
     const underWay = first.iam(CreateUserCommand, { UserName: 'u' }, { onceOnly: true });
     await arrived;
-    accounts.forget('mount', '1');
+    accounts.keepOnly('mount', ['2']);
     answer();
     expect((await underWay).User?.Arn).toContain('user/u');
     expect(accounts.open(rootSettings)).not.toBe(first);
     expect(accounts.open({ ...rootSettings, version: '2' })).toBe(second);
-    accounts.forget('mount');
+    accounts.keepOnly('mount', []);
     expect(accounts.open({ ...rootSettings, version: '2' })).not.toBe(second);
     expect((await first.identity()).accountId).toBe('123456789012');
   });

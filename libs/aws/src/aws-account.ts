@@ -88,12 +88,12 @@ export class AwsAccounts {
     return account;
   }
 
-  /** Drops a mount's clients, or those of one version; calls under way finish. */
-  forget(mountId: string, version?: string): void {
+  /** Drops the clients of every version of a mount's root but those named; calls under way finish. */
+  keepOnly(mountId: string, kept: string[]): void {
     const versions = this.#accounts.get(mountId);
-    for (const [known, account] of versions ?? []) {
-      if (version !== undefined && version !== known) continue;
-      versions?.delete(known);
+    for (const [version, account] of versions ?? []) {
+      if (kept.includes(version)) continue;
+      versions?.delete(version);
       account.retire();
     }
     if (versions?.size === 0) this.#accounts.delete(mountId);
@@ -101,7 +101,7 @@ export class AwsAccounts {
 
   /** Drops everything; calls under way finish, and no connection is kept open after them. */
   close(): void {
-    for (const mountId of this.#accounts.keys()) this.forget(mountId);
+    for (const mountId of this.#accounts.keys()) this.keepOnly(mountId, []);
   }
 
   #credentials(root: RootSettings): CredentialProvider {

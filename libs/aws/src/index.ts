@@ -12,7 +12,7 @@ export {
   type CallerIdentity,
   type RootSettings,
 } from './aws-account.js';
-export { AmbiguousAccessKey, AwsRefused, AwsThrottled, AwsUnreachable, type Made, madeBy } from './aws-errors.js';
+export { AmbiguousAccessKey, AwsRefused, type Made, madeBy } from './aws-errors.js';
 export { federationToken, type FederationTokenRequest } from './federation-token.js';
 export { Fence } from './fence.js';
 export { createIamUser, destroyIamUser, followAccessKey, type IamUserPlan, type IamUserRecord } from './iam-user.js';

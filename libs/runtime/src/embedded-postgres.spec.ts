@@ -158,9 +158,12 @@ describe('the embedded PostgreSQL', () => {
     expect(await query(url, 'select word from kept')).toEqual(['before']);
   });
 
-  it('starts although a stranger has the pid that a dead server left in its lock file', async () => {
-    const folder = dataFolder('stranger');
-    await writeFile(join(folder, 'postgresql/data/postmaster.pid'), `${process.pid}\n${folder}\n1\n5432\n`);
+  it.each([
+    ['the pid of a stranger', `${process.pid}\n/elsewhere\n1\n5432\n`],
+    ['nothing, as a full disk leaves it', ''],
+  ])('starts although the lock file of a dead server holds %s', async (what, content) => {
+    const folder = dataFolder(what.replaceAll(/\W/g, '-'));
+    await writeFile(join(folder, 'postgresql/data/postmaster.pid'), content);
     expect(await query((await start(folder)).url, 'select 1')).toEqual([1]);
   });
 

@@ -173,11 +173,14 @@ export interface LentKeys {
 }
 
 /** Waits until `look` gives something true; fails with what it gave last when that takes too long. */
-export async function eventually<T>(look: () => Promise<T> | T, withinMs = 10_000): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T> | T,
+  withinMs = 10_000,
+): Promise<Exclude<T, false | null | undefined>> {
   const closesAt = performance.now() + withinMs;
   for (;;) {
     const found = await look();
-    if (found) return found;
+    if (found) return found as Exclude<T, false | null | undefined>;
     if (performance.now() > closesAt) throw new Error(`Not so within ${withinMs} ms: ${look.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }

@@ -1,7 +1,10 @@
 import type { DynamicModule, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { HttpErrors } from './api/http-errors.js';
+import { formType } from './api/http-request.js';
+import { send } from './api/send.js';
 import { createHttpServer } from './wire/http-server.js';
 
 /** Largest body that is read (contract.md 1.4). */
@@ -12,13 +15,22 @@ export async function createGateway(module: DynamicModule, logger: LoggerService
   const adapter = new FastifyAdapter({
     serverFactory: (handler: Parameters<typeof createHttpServer>[0]) => createHttpServer(handler),
     bodyLimit,
+    // A path whose percent-encoding is broken reaches no route (contract.md 1.7).
+    frameworkErrors: (_error: Error, _request: FastifyRequest, reply: FastifyReply) => send(reply, 400, { errors: [] }),
     // The API decides what a path means: slashes may be doubled and names may be anything.
     routerOptions: { maxParamLength: 16_384 },
   });
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger, bodyParser: false });
   const fastify = adapter.getInstance();
   fastify.removeAllContentTypeParsers();
-  // A body is JSON whatever its type says; the API reads the bytes itself (contract.md 1.2).
+  // A body is JSON whatever its type says, be it one that Fastify would refuse; the API reads the bytes itself
+  // (contract.md 1.2).
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const { headers } = request.raw;
+    if (headers['content-type']?.startsWith(formType)) headers['content-type'] = formType;
+    else delete headers['content-type'];
+    done();
+  });
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.useGlobalFilters(new HttpErrors());
   return app;

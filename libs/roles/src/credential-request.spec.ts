@@ -5,7 +5,6 @@ import {
   chooseIamRoleArn,
   type CredentialPath,
   credentialTypeFor,
-  requireSessionPolicy,
   stsTtlSeconds,
 } from './credential-request.js';
 import { type CredentialType, type RoleWrite, writeRole } from './role-definition.js';
@@ -110,17 +109,5 @@ describe('the session name asked for', () => {
     ['64 characters at most', 'x'.repeat(70), 'x'.repeat(64)],
   ])('is %s', (_, sessionName, expected) => {
     expect(askedSessionName({ sessionName })).toBe(expected);
-  });
-});
-
-describe('a federation token', () => {
-  it('is never asked for without a session policy', () => {
-    expect(() => requireSessionPolicy('', [])).toThrow(
-      new InvalidRequest(
-        'must specify at least one of policy_arns or policy_document with federation_token credential_type',
-      ),
-    );
-    expect(() => requireSessionPolicy('{}', [])).not.toThrow();
-    expect(() => requireSessionPolicy('', [policyArn])).not.toThrow();
   });
 });

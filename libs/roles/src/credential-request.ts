@@ -66,14 +66,3 @@ export function chooseIamRoleArn(role: RoleDefinition, name: string, wish: StsWi
 export function askedSessionName(wish: StsWish): string | null {
   return wish.sessionName ? normaliseName(wish.sessionName).slice(0, longestSessionName) : null;
 }
-
-/**
- * Refuses a federation token without any session policy. Asked after the policies of the role's groups were added.
- * @throws InvalidRequest in contract.md 2.5's words.
- */
-export function requireSessionPolicy(policyDocument: string, policyArns: readonly string[]): void {
-  if (policyDocument !== '' || policyArns.length > 0) return;
-  throw new InvalidRequest(
-    'must specify at least one of policy_arns or policy_document with federation_token credential_type',
-  );
-}

@@ -71,11 +71,6 @@ const modernFields: [keyof RoleWrite, string][] = [
   ['externalId', 'external_id'],
 ];
 
-/** True for a name that the engine's role paths can hold (contract.md 2); others are no path at all. */
-export function isRoleName(name: string): boolean {
-  return /^\w([\w.@-]*\w)?$/.test(name);
-}
-
 /**
  * The role after a write (contract.md 2.4). A modern write changes what it supplies and the merged role is checked; a
  * legacy write replaces the whole role, and drops `iam_groups` and `iam_tags` sent beside it, as Vault does.

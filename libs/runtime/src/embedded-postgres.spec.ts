@@ -262,7 +262,7 @@ describe('as root', () => {
 
   const disk = join(tmpdir(), `embedded-postgres-disk-${process.pid}`);
   const mounts =
-    root && spawnSync('sh', ['-c', `mkdir ${disk} && mount -t tmpfs -o size=64m,mode=755 none ${disk}`]).status === 0;
+    root && spawnSync('sh', ['-c', `mkdir ${disk} && mount -t tmpfs -o size=160m,mode=755 none ${disk}`]).status === 0;
   afterAll(async () => {
     if (mounts) spawnSync('umount', ['-l', disk]);
     await rm(disk, { recursive: true, force: true });
@@ -272,14 +272,14 @@ describe('as root', () => {
     const filler = join(disk, 'filler');
     const fill = (megabytes: number) =>
       spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M', `count=${megabytes}`]);
-    fill(50);
+    fill(150);
     expect(await refusalOf(startEmbeddedPostgres({ dataDir: join(disk, 'data') }))).toContain(
       `data folder ${disk}/data is full`,
     );
     expect(await readdir(join(disk, 'data'))).toEqual([]);
     await rm(filler);
     await (await start(join(disk, 'data'))).stop();
-    fill(64);
+    fill(160);
     expect(await refusalOf(startEmbeddedPostgres({ dataDir: join(disk, 'data') }))).toContain(
       `data folder ${disk}/data is full`,
     );

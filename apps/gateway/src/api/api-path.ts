@@ -62,6 +62,8 @@ export interface ApiPath<Request> {
   operations: Partial<Record<Operation, ApiOperation<Request>>>;
   /** HEAD is answered as a read without its body; on every other path it is 405. */
   answersHead?: boolean;
+  /** An update takes from its query what its body lacks: hvac's PUT of `sts` sends no body (contract.md 2.5). */
+  readsQuery?: boolean;
 }
 
 /** A part of the API: the paths it answers. */

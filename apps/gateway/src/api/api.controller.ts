@@ -7,6 +7,7 @@ import { Api } from './api.js';
 import { errorAnswer } from './api-error.js';
 import { toBody } from './envelope.js';
 import { readRequest } from './http-request.js';
+import { refuseUnserved, tokenOf } from './request-headers.js';
 import { send } from './send.js';
 
 /** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
@@ -31,7 +32,8 @@ export class ApiController {
         request.body as Buffer | undefined,
         request.headers['content-type'],
       );
-      const answer = await this.api.handle(asked, tokenOf(request), id, hangUp.signal);
+      refuseUnserved(request.headers);
+      const answer = await this.api.handle(asked, tokenOf(request.headers), id, hangUp.signal);
       const { undelivered } = answer;
       if (undelivered) {
         if (hangUp.signal.aborted) return void (await undelivered());
@@ -57,11 +59,4 @@ export class ApiController {
       error: error instanceof Error ? error.stack : String(error),
     });
   }
-}
-
-/** `X-Vault-Token` wins; an empty one counts as absent (contract.md 1.2). */
-function tokenOf(request: FastifyRequest): string | undefined {
-  const own = request.headers['x-vault-token'];
-  if (typeof own === 'string' && own !== '') return own;
-  return /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
 }

@@ -101,7 +101,7 @@ export class Api {
     base: Omit<Request, 'params' | 'fields'>,
   ): Promise<ApiAnswer> {
     const operation = operationOf(asked, path);
-    const { raw, replaced } = withoutCaptures(asked.raw, params);
+    const { raw, replaced } = withoutCaptures(path.readsQuery ? { ...asked.query, ...asked.raw } : asked.raw, params);
     const { fields, unknown } = parseFields(operation.schema, raw);
     const answer = (await operation.handle({ ...base, params, fields } as Request)) ?? {};
     const warnings = [
@@ -147,7 +147,7 @@ function isCore(path: string): boolean {
 /** A body that repeats what the path already says: the path wins (contract.md 1.5). */
 function withoutCaptures(raw: Record<string, unknown>, params: Record<string, string>) {
   const replaced = Object.keys(raw)
-    .filter((name) => params[name])
+    .filter((name) => Object.hasOwn(params, name) && params[name] !== '')
     .sort();
   return { raw: Object.fromEntries(Object.entries(raw).filter(([name]) => !replaced.includes(name))), replaced };
 }

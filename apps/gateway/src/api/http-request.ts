@@ -9,6 +9,8 @@ export interface VaultRequest {
   endsInSlash: boolean;
   /** Fields as they came: from the query for read, list and delete, from the body for update. */
   raw: Record<string, unknown>;
+  /** The query of an update, which counts on few paths only (contract.md 1.1, 2.5). */
+  query: Record<string, unknown>;
   /** `?help=` with any value. */
   help: boolean;
 }
@@ -19,6 +21,9 @@ export class UnknownMethod extends CodedError {
     super('unsupported_operation', '');
   }
 }
+
+/** The one Content-Type that changes how a body is read (contract.md 1.2). */
+export const formType = 'application/x-www-form-urlencoded';
 
 const goBools = new Map([
   ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((word) => [word, true] as const),
@@ -52,12 +57,13 @@ export function readRequest(
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
   const decoded = decodePath(mark < 0 ? url : url.slice(0, mark));
   const operation = asked === 'read' && isList(query) ? 'list' : asked;
-  const raw = operation === 'update' ? readBody(body, contentType) : readQuery(query);
+  const asFields = readQuery(query);
   return {
     operation,
     path: decoded.replace(/\/$/, ''),
     endsInSlash: decoded.endsWith('/'),
-    raw,
+    raw: operation === 'update' ? readBody(body, contentType) : asFields,
+    query: operation === 'update' ? asFields : {},
     help: Boolean(query.get('help')),
   };
 }
@@ -68,6 +74,9 @@ function decodePath(path: string): string {
     decoded = decodeURIComponent(path);
   } catch {
     throw new InvalidRequest('the path is not valid percent-encoding');
+  }
+  if (/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(decoded)) {
+    throw new InvalidRequest('path cannot contain non-printable characters');
   }
   const [, version, ...segments] = decoded.replace(/\/+/g, '/').split('/');
   if (version !== 'v1') throw new NotFound();
@@ -98,8 +107,7 @@ function readQuery(query: URLSearchParams): Record<string, unknown> {
 function readBody(body: Buffer | undefined, contentType: string | undefined): Record<string, unknown> {
   const text = body?.toString('utf8').trim() ?? '';
   if (text === '' || text === 'null') return {};
-  const isForm = contentType?.startsWith('application/x-www-form-urlencoded') && !/^[{[]/.test(text);
-  if (isForm) {
+  if (contentType?.startsWith(formType) && !/^[{[]/.test(text)) {
     const form = new URLSearchParams(text);
     return Object.fromEntries([...new Set(form.keys())].map((name) => [name, form.getAll(name).join(',')]));
   }

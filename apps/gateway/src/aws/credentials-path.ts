@@ -32,6 +32,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
           'The answer holds an access key, its secret key and, for an STS credential, its token. The keys of an IAM\n' +
           'user may take some seconds until every AWS service knows them; those of STS work at once.',
         operations: { read: issue, update: issue },
+        readsQuery: true,
       },
     ];
   }

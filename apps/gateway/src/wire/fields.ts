@@ -127,7 +127,7 @@ export function parseFields<Schema extends z.ZodObject>(
     );
   }
   const unknown = Object.keys(raw)
-    .filter((name) => !(name in schema.shape))
+    .filter((name) => !Object.hasOwn(schema.shape, name))
     .sort();
   return { fields: result.data, unknown };
 }

@@ -10,6 +10,9 @@ const unitMs = new Map([
   ['ns', 1e-6],
 ]);
 
+/** Go counts nanoseconds in 63 bits, some 292 years: what is longer is no duration there, nor in PostgreSQL's. */
+const longestMs = 2 ** 63 / 1e6;
+
 /**
  * Milliseconds of a duration as Vault takes it (contract.md 1.5): a number or digits are seconds, `<n>d` is days, all
  * else is Go's own notation.
@@ -30,6 +33,7 @@ function seconds(text: string): number {
 }
 
 function notNegative(ms: number, text: string): number {
+  if (ms > longestMs) throw new Error(`time: invalid duration "${text}"`);
   if (ms < 0) throw new Error(`cannot provide negative value '${text}'`);
   return ms;
 }

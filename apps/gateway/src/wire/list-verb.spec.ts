@@ -182,7 +182,7 @@ describe('the verb LIST', () => {
     server.prependListener('request', () => {});
     const emit = server.emit.bind(server) as typeof server.emit;
     server.emit = ((event: string, ...rest: never[]) => {
-      if (event === 'clientError' && (rest[0] as { code?: string }).code === 'ERR_HTTP_REQUEST_TIMEOUT') timeouts += 1;
+      if (event === 'clientError' && (rest[0] as unknown as { code?: string }).code === 'ERR_HTTP_REQUEST_TIMEOUT') timeouts += 1;
       return emit(event, ...rest);
     }) as typeof server.emit;
     await caller.deliver(get('/slow') + list('/behind'));

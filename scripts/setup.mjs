@@ -24,6 +24,7 @@ export async function setup({ say }) {
 
 /** Runs `start` and prints, where the checkout cannot be made ready, why. */
 export async function orSayWhyNot(start) {
+  endWithParent();
   try {
     await start();
   } catch (error) {
@@ -31,6 +32,18 @@ export async function orSayWhyNot(start) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;
   }
+}
+
+/** npm runs us below a shell that passes no signal on. When that shell is gone, whatever ended it was meant for us. */
+function endWithParent() {
+  if (process.platform === 'win32' || !process.env.npm_lifecycle_event) return;
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, 500);
+  watch.unref();
 }
 
 export function requireNode(version) {

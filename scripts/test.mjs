@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { orSayWhyNot, root, setup } from './setup.mjs';
@@ -70,7 +71,7 @@ async function runJest(databaseUrl, temp, ending) {
   });
   const [code] = await exited;
   signalGroup(jest.pid, 'SIGKILL'); // workers, and processes that specs started
-  await endServersBelow(temp);
+  endProcessesNaming(join(temp, 'tmp'));
   return code ?? 1;
 }
 
@@ -94,12 +95,28 @@ function signalGroup(pid, signal) {
   }
 }
 
-/** Ends the embedded servers of specs that were cut off: they run in groups of their own, on data below `temp`. */
-async function endServersBelow(temp) {
-  const { findServer } = await import('../dist/libs/runtime/src/embedded-postgres-server.js');
-  for (const path of await readdir(join(temp, 'tmp'), { recursive: true })) {
-    if (!path.endsWith('/postmaster.pid')) continue;
-    const server = findServer(dirname(join(temp, 'tmp', path)));
-    if (server) process.kill(server.pid, 'SIGKILL');
+/** Ends what specs that were cut off left running in groups of their own: whatever names a file in their folder. */
+function endProcessesNaming(folder) {
+  for (const [pid, command] of commandLines()) {
+    if (!command.includes(`${folder}/`)) continue;
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (error.code !== 'ESRCH') throw error;
+    }
   }
+}
+
+function commandLines() {
+  if (process.platform !== 'linux') {
+    const { stdout } = spawnSync('ps', ['-axo', 'pid=,command='], { encoding: 'utf8' });
+    return stdout.split('\n').map((line) => [Number.parseInt(line, 10), line]);
+  }
+  return readdirSync('/proc').flatMap((pid) => {
+    try {
+      return /^\d+$/.test(pid) ? [[Number(pid), readFileSync(`/proc/${pid}/cmdline`, 'utf8')]] : [];
+    } catch {
+      return []; // ended meanwhile
+    }
+  });
 }

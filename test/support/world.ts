@@ -4,7 +4,7 @@ import pg from 'pg';
 import { leaseTimingSchema, type LeaseTiming } from '#libs/leases';
 import { JsonLog } from '#libs/runtime';
 import { type FaultSettings, seedRootPolicy, type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
-import { type RunningSystem, startSystem } from '../../apps/standalone/src/system.js';
+import { type RunningSystem, startSystem, type SystemOptions } from '../../apps/standalone/src/system.js';
 import { HttpClient } from './http-client.js';
 
 /** The weather of the journeys: AWS lags, and refuses concurrent changes, as it does. */
@@ -35,6 +35,10 @@ export interface WorldOptions {
   timing?: Partial<LeaseTiming>;
   /** IAM policy of the root identity; the seed's by default, and nothing more. */
   rootPolicy?: (accountId: string) => string;
+  /** Limits of the calls to AWS, and what a mount gets that names nothing itself. */
+  surroundings?: Partial<SystemOptions['surroundings']>;
+  /** Starts the system; in this process by default. */
+  run?: (options: SystemOptions) => Promise<RunningSystem>;
 }
 
 /** A whole system on a database of its own, with a simulated AWS around it. */
@@ -46,6 +50,8 @@ export class World {
     readonly root: { accessKeyId: string; secretAccessKey: string },
     /** Every line that was logged. */
     readonly log: string[],
+    /** What the system is started with, for a second issuer or revoker beside it. */
+    readonly options: SystemOptions,
     private readonly restartWith: () => Promise<RunningSystem>,
     private system: RunningSystem,
     private readonly drop: () => Promise<void>,
@@ -62,26 +68,28 @@ export class World {
     const rootToken = `test-${randomBytes(12).toString('hex')}`;
     const masterKey = randomBytes(32);
     const log: string[] = [];
-    const start = () =>
-      startSystem({
-        databaseUrl,
-        masterKey,
-        rootToken,
-        timing: { ...quickTiming, ...options.timing },
-        surroundings: {
-          ambientCredentials: () => () => Promise.resolve(root),
-          ambientRegion: 'us-east-1',
-          defaultEndpoint: simulator.url,
-          backoffMs: 20,
-        },
-        logger: new JsonLog({ write: (line: string) => void log.push(line) }),
-        port: 0,
-      });
-    const system = await start();
+    const system: SystemOptions = {
+      databaseUrl,
+      masterKey,
+      rootToken,
+      timing: { ...quickTiming, ...options.timing },
+      surroundings: {
+        ambientCredentials: () => () => Promise.resolve(root),
+        ambientRegion: 'us-east-1',
+        defaultEndpoint: simulator.url,
+        backoffMs: 20,
+        ...options.surroundings,
+      },
+      logger: new JsonLog({ write: (line: string) => void log.push(line) }),
+      port: 0,
+    };
+    const start = () => (options.run ?? startSystem)(system);
+    const running = await start();
     const database = new pg.Pool({ connectionString: databaseUrl, max: 3 });
     // The pool outlives nothing: its connections are cut when the database is dropped.
     database.on('error', () => undefined);
-    return new World(simulator, database, new HttpClient(system.url, rootToken), root, log, start, system, drop);
+    const http = new HttpClient(running.url, rootToken);
+    return new World(simulator, database, http, root, log, system, start, running, drop);
   }
 
   /** Ends the system and brings it up again on the same database. */

@@ -45,8 +45,8 @@ export class Sweep implements OnApplicationBootstrap, OnApplicationShutdown {
 
   /** One pass. A step that fails is told and leaves the others their turn. */
   async once(): Promise<void> {
-    await this.step('take back what is due', () => this.takeBackDue());
     await this.step('end STS leases', () => this.sweeping.endSts());
+    await this.step('take back what is due', () => this.takeBackDue());
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+import type { EndReason } from './lease.entity.js';
 
 /** Rows per statement, so that no sweep holds many locks for long. */
 const batch = 1_000;
@@ -17,15 +18,24 @@ export class Sweeping {
 
   /** Ends STS leases whose time is over; AWS ends the credentials themselves. */
   async endSts(): Promise<void> {
+    await this.endStsWhere(`due_at <= now()`, 'expired');
+    // One that was stored while its mount was being taken down would hold the mount back until it expires.
+    await this.endStsWhere(
+      `mount_id in (select id from mounts where tainted_at is not null and removed_at is null)`,
+      'unmounted',
+    );
+  }
+
+  private async endStsWhere(condition: string, reason: EndReason): Promise<void> {
     await this.repeat(
       `with due as (
-         select id from leases where due_at <= now() and credential_type <> 'iam_user' and state = 'active'
-         order by due_at limit ${batch} for update skip locked
+         select id from leases where ${condition} and credential_type <> 'iam_user' and state = 'active'
+         limit ${batch} for update skip locked
        ), ended as (
-         update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = 'expired'
+         update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = $1
          from due where leases.id = due.id returning 1
        ) select count(*)::int as count from ended`,
-      [],
+      [reason],
     );
   }
 

@@ -14,7 +14,10 @@ import { findServer, isServerOf } from './embedded-postgres-server.js';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './embedded-postgres.js';
 import { StartRefused } from './start-refused.js';
 
-const root = process.getuid?.() === 0;
+const asRoot = process.getuid?.() === 0 ? it : it.skip;
+/** In a mount namespace of its own, so that the file system goes with the process that asked for it. */
+const mountTmpfs = 'mount -t tmpfs -o size=160m,mode=755 none';
+const canMount = spawnSync('unshare', ['--mount', 'sh', '-c', `${mountTmpfs} ${tmpdir()}`]).status === 0;
 const started: EmbeddedPostgres[] = [];
 let temp: string;
 
@@ -67,9 +70,10 @@ async function refusalOf(attempt: Promise<EmbeddedPostgres>): Promise<string> {
 
 /** Starts the server from another Node process and kills that process; the server lives on. */
 async function abandonedServer(dataDir: string): Promise<{ pid: number }> {
-  const starter = join(temp, 'starter');
-  if (!existsSync(starter)) await compileInto(starter);
-  const child = spawn(process.execPath, [join(starter, 'run.js'), dataDir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['start.js', dataDir], {
+    cwd: await compiled(),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(child.stdout, 'data');
   child.kill('SIGKILL');
   await once(child, 'exit');
@@ -78,7 +82,10 @@ async function abandonedServer(dataDir: string): Promise<{ pid: number }> {
   return server;
 }
 
-async function compileInto(folder: string): Promise<void> {
+/** A folder with the code compiled, for a Node without jest, and the programs that specs run with it. */
+async function compiled(): Promise<string> {
+  const folder = join(temp, 'compiled');
+  if (existsSync(folder)) return folder;
   await mkdir(folder);
   await symlink(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'));
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
@@ -90,12 +97,31 @@ async function compileInto(folder: string): Promise<void> {
     });
     await writeFile(join(folder, name.replace(/\.ts$/, '.js')), code);
   }
-  await writeFile(
-    join(folder, 'run.js'),
-    `import { startEmbeddedPostgres } from './embedded-postgres.js';
-     console.log((await startEmbeddedPostgres({ dataDir: process.argv[2] })).url);`,
-  );
+  await writeFile(join(folder, 'start.js'), startProgram);
+  await writeFile(join(folder, 'full-disk.js'), fullDiskProgram);
+  return folder;
 }
+
+const startProgram = `
+  import { startEmbeddedPostgres } from './embedded-postgres.js';
+  console.log((await startEmbeddedPostgres({ dataDir: process.argv[2] })).url);`;
+
+const fullDiskProgram = `
+  import { rmSync, writeFileSync } from 'node:fs';
+  import { startEmbeddedPostgres } from './embedded-postgres.js';
+  const [disk] = process.argv.slice(2);
+  const fill = (megabytes) => {
+    try { writeFileSync(disk + '/filler', Buffer.alloc(megabytes * 1024 * 1024)); } catch {}
+  };
+  const attempt = () => startEmbeddedPostgres({ dataDir: disk + '/data' }).then(
+    (server) => server.stop().then(() => console.log('started')),
+    (error) => console.log(error.message));
+  for (const megabytes of [150, 160]) { // too little for initdb, then not even room for the server to log that
+    fill(megabytes);
+    await attempt();
+    rmSync(disk + '/filler');
+    await attempt();
+  }`;
 
 describe('the embedded PostgreSQL', () => {
   it('serves SQL on loopback only, with durable commits and a password nobody else can read', async () => {
@@ -241,8 +267,6 @@ describe('the sentence for the person', () => {
   });
 });
 
-const asRoot = root ? it : it.skip;
-
 describe('as root', () => {
   asRoot('runs below a folder that only root may enter, and finds its data again there', async () => {
     const folder = join(temp, 'sealed/data');
@@ -260,30 +284,18 @@ describe('as root', () => {
     }
   });
 
-  const disk = join(tmpdir(), `embedded-postgres-disk-${process.pid}`);
-  const mounts =
-    root && spawnSync('sh', ['-c', `mkdir ${disk} && mount -t tmpfs -o size=160m,mode=755 none ${disk}`]).status === 0;
-  afterAll(async () => {
-    if (mounts) spawnSync('umount', ['-l', disk]);
-    await rm(disk, { recursive: true, force: true });
-  });
-
-  (mounts ? it : it.skip)('names the folder when its disk is full, and starts once there is space again', async () => {
-    const filler = join(disk, 'filler');
-    const fill = (megabytes: number) =>
-      spawnSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M', `count=${megabytes}`]);
-    fill(150);
-    expect(await refusalOf(startEmbeddedPostgres({ dataDir: join(disk, 'data') }))).toContain(
-      `data folder ${disk}/data is full`,
-    );
-    expect(await readdir(join(disk, 'data'))).toEqual([]);
-    await rm(filler);
-    await (await start(join(disk, 'data'))).stop();
-    fill(160);
-    expect(await refusalOf(startEmbeddedPostgres({ dataDir: join(disk, 'data') }))).toContain(
-      `data folder ${disk}/data is full`,
-    );
-    await rm(filler);
-    expect(await query((await start(join(disk, 'data'))).url, 'select 1')).toEqual([1]);
-  });
+  (canMount ? it : it.skip)(
+    'names the folder when its disk is full, and starts once there is space again',
+    async () => {
+      const disk = join(temp, 'disk');
+      await mkdir(disk);
+      const ran = spawnSync(
+        'unshare',
+        ['--mount', 'sh', '-c', `${mountTmpfs} ${disk} && exec ${process.execPath} full-disk.js ${disk}`],
+        { cwd: await compiled(), encoding: 'utf8' },
+      );
+      const full = expect.stringContaining(`data folder ${disk}/data is full`);
+      expect(ran.stdout.trim().split('\n')).toEqual([full, 'started', full, 'started']);
+    },
+  );
 });

@@ -9,6 +9,9 @@ export const systemMaxTtlSeconds = 768 * 3600;
 
 const protectedPrefixes = ['audit/', 'auth/', 'sys/', 'cubbyhole/', 'identity/'];
 
+/** A path is part of keys that PostgreSQL indexes, where a value of some 2,700 bytes is the largest. */
+const longestPathBytes = 1024;
+
 /** What a mount is made with or tuned to; absent = unchanged, and for a TTL 0 = the system's. */
 export interface MountWrite {
   description?: string;
@@ -55,6 +58,9 @@ export class Mounts {
    */
   async create(path: string, type: string, mount: NewMount): Promise<Mount> {
     if (protectedPrefixes.some((prefix) => path.startsWith(prefix))) throw new InvalidRequest(`cannot mount "${path}"`);
+    if (Buffer.byteLength(path) > longestPathBytes) {
+      throw new InvalidRequest(`mount path is longer than ${longestPathBytes} bytes`);
+    }
     if (type !== 'aws') throw new InvalidRequest(`plugin not found in the catalog: ${type}`);
     checkNewTtls(mount);
     return this.manager.transaction(async (manager) => {

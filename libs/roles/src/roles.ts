@@ -1,7 +1,11 @@
 import { Injectable } from '@nestjs/common';
+import { InvalidRequest } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { type RoleDefinition, type RoleWrite, writeRole } from './role-definition.js';
 import { Role } from './role.entity.js';
+
+/** A name is part of keys that PostgreSQL indexes, where a value of some 2,700 bytes is the largest. */
+const longestName = 512;
 
 /** The roles of every mount. */
 @Injectable()
@@ -23,6 +27,9 @@ export class Roles {
    * @throws InvalidRequest with the texts of contract.md 2.4; nothing is stored then.
    */
   async write(mountId: string, name: string, write: RoleWrite): Promise<RoleDefinition> {
+    if (name.length > longestName) {
+      throw new InvalidRequest(`role name is longer than ${longestName} characters`);
+    }
     return this.manager.transaction(async (manager) => {
       // Two writers of one new role meet here: neither would find a row to lock.
       await manager.query(`select pg_advisory_xact_lock(hashtext($1), hashtext($2))`, [mountId, name]);

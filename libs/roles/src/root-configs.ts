@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Keyring } from '#libs/access';
+import { InvalidRequest } from '#libs/contracts';
 import { EntityManager, IsNull } from 'typeorm';
 import { RootConfig, type RootConfigSettings } from './root-config.entity.js';
 import { defaultTemplate } from './username-template.js';
@@ -43,7 +44,10 @@ export class RootConfigs {
     return current?.settings ?? null;
   }
 
-  /** Stores a new version: the current one with `write` laid over it. The current one is kept as superseded. */
+  /**
+   * Stores a new version: the current one with `write` laid over it. The current one is kept as superseded.
+   * @throws InvalidRequest when the two do not go together (contract.md 2.1); nothing is stored then.
+   */
   async write(mountId: string, write: RootConfigWrite): Promise<void> {
     const { secretKey, ...settings } = write;
     const sealed =
@@ -51,10 +55,14 @@ export class RootConfigs {
     await this.manager.transaction(async (manager) => {
       await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root config'), hashtext($1))`, [mountId]);
       const current = await manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
+      const merged = { ...(current?.settings ?? untouched), ...settings };
+      if (merged.stsFallbackEndpoints.length !== merged.stsFallbackRegions.length) {
+        throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
+      }
       await manager.update(RootConfig, { mountId, supersededAt: IsNull() }, { supersededAt: () => 'now()' });
       await manager.insert(RootConfig, {
         mountId,
-        settings: { ...(current?.settings ?? untouched), ...settings },
+        settings: merged,
         sealedSecretKey: sealed === undefined ? (current?.sealedSecretKey ?? null) : sealed || null,
         accountId: null,
         supersededAt: null,

@@ -47,7 +47,7 @@ export class ConfigLease implements ApiPart<EngineRequest<unknown>> {
 /** Milliseconds. Unlike a TTL field, a negative value is taken here: it means the mount's (contract.md 2.2). */
 function span(name: string, text: string): number {
   try {
-    return text.startsWith('-') ? -parseDuration(text.slice(1)) : parseDuration(text);
+    return /^-[^-+]/.test(text) ? -parseDuration(text.slice(1)) : parseDuration(text);
   } catch (error) {
     throw new InvalidRequest(`Invalid ${name}: ${(error as Error).message}`);
   }

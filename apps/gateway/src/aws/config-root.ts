@@ -14,7 +14,11 @@ const body = z.object({
   sts_region: stringField().describe('Region of sts_endpoint, where it is not region.'),
   sts_fallback_endpoints: commaListField().describe('URLs of STS to try after sts_endpoint.'),
   sts_fallback_regions: commaListField().describe('The regions of sts_fallback_endpoints, one each.'),
-  max_retries: intField().describe('How often a call is tried again; -1: the default.'),
+  // hvac sends null for what its caller left out, which must not come to mean "no retries" (contract.md 2.1).
+  max_retries: z
+    .preprocess((value) => value ?? undefined, intField())
+    .meta({ fieldType: 'int' })
+    .describe('How often a call is tried again; -1: the default.'),
   username_template: stringField().describe('Go template of the names of users and sessions.'),
   role_arn: stringField().describe('Role for web identity federation; not served.'),
   identity_token_audience: stringField().describe('Audience for web identity federation; not served.'),
@@ -68,16 +72,13 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
         rotation_schedule: '',
         rotation_window: 0,
         disable_automated_rotation: false,
+        rotation_policy: '',
       },
     };
   }
 
   private async write(mountId: string, fields: z.output<typeof body>): Promise<void> {
     refuseUnserved(fields);
-    const endpoints = fields.sts_fallback_endpoints ?? [];
-    if (endpoints.length !== (fields.sts_fallback_regions ?? []).length) {
-      throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
-    }
     const usernameTemplate = fields.username_template || defaultTemplate;
     if (usernameTemplate !== defaultTemplate) checkTemplate(usernameTemplate);
     const write: RootConfigWrite = {

@@ -36,7 +36,7 @@ export class TakeBack {
     const asked = await this.revoking.ask(which, reason, force);
     const isOne = 'leaseId' in which;
     const settled = await this.watch.settled(asked, isOne ? this.timing.syncOneMs : this.timing.syncManyMs);
-    if (settled.failed.length > 0) throw new RevocationFailed(failureText(settled, isOne));
+    if (settled.failed.length > 0) throw new RevocationFailed(failureText(settled, which));
     if (settled.pending === 0) return undefined;
     const warning = `still revoking ${settled.pending} of ${settled.total}; it continues by itself`;
     return { status: 202, data: null, warnings: [warning] };
@@ -49,8 +49,10 @@ export class TakeBack {
   }
 }
 
-function failureText({ failed, total }: Settled, isOne: boolean): string {
+function failureText({ failed, total }: Settled, which: Which): string {
   const [first] = failed;
   const text = `failed to revoke entry: resp: (*logical.Response)(nil) err: ${first!.error}`;
-  return isOne ? text : `failed to revoke "${first!.id}" (${failed.length} / ${total}): ${text}`;
+  if ('leaseId' in which) return text;
+  const counts = 'prefix' in which && which.prefix === first!.id ? '' : ` (${failed.length} / ${total})`;
+  return `failed to revoke "${first!.id}"${counts}: ${text}`;
 }

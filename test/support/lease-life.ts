@@ -81,3 +81,27 @@ export async function rowOf(world: World, leaseId: string) {
   if (!row) throw new Error(`No row of ${leaseId}.`);
   return row;
 }
+
+/** Does something while a connection of its own holds the locks that `sql` takes. */
+export async function whileLocked<T>(world: World, sql: string, during: () => Promise<T>): Promise<T> {
+  const blocker = await world.database.connect();
+  try {
+    await blocker.query('begin');
+    await blocker.query(sql);
+    return await during();
+  } finally {
+    await blocker.query('rollback');
+    blocker.release();
+  }
+}
+
+/** Waits until a statement of the system stands before a lock. */
+export async function someoneWaits(world: World): Promise<void> {
+  await eventually(async () => {
+    const { rows } = await world.database.query(
+      `select 1 from pg_stat_activity
+       where datname = current_database() and application_name = 'leasehold' and wait_event_type = 'Lock'`,
+    );
+    return rows.length > 0;
+  });
+}

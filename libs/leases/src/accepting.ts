@@ -13,7 +13,7 @@ import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
  */
 @Injectable()
 export class Accepting {
-  private waiting = new Map<string, { accepted: () => void; refused: (error: unknown) => void }>();
+  private waiting: { leaseId: string; accepted: () => void; refused: (error: unknown) => void }[] = [];
   private flushing: Promise<void> | null = null;
 
   constructor(
@@ -24,11 +24,13 @@ export class Accepting {
 
   /**
    * Records that the credential of this lease is handed on; only after it returns may a byte of it leave. Those that
-   * are asked for while a batch is at the database go together as the next one.
+   * are asked for while a batch is at the database go together as the next one. Asked again, it says so again.
    * @throws OutOfTime when the offer has lapsed, or the token or the mount has ended: it is being taken back.
    */
   async accept(leaseId: string): Promise<void> {
-    const answer = new Promise<void>((accepted, refused) => this.waiting.set(leaseId, { accepted, refused }));
+    const answer = new Promise<void>((accepted, refused) => {
+      this.waiting.push({ leaseId, accepted, refused });
+    });
     this.flushing ??= this.flush().finally(() => {
       this.flushing = null;
     });
@@ -36,19 +38,19 @@ export class Accepting {
   }
 
   private async flush(): Promise<void> {
-    while (this.waiting.size > 0) {
+    while (this.waiting.length > 0) {
       const batch = this.waiting;
-      this.waiting = new Map();
+      this.waiting = [];
       try {
-        const accepted = await this.acceptAll([...batch.keys()]);
+        const accepted = await this.acceptAll([...new Set(batch.map((each) => each.leaseId))]);
         const ids = new Set(accepted.map((lease) => lease.id));
-        for (const [id, answer] of batch) {
-          if (ids.has(id)) answer.accepted();
+        for (const answer of batch) {
+          if (ids.has(answer.leaseId)) answer.accepted();
           else answer.refused(new OutOfTime('The lease could not be handed over in time; it is being taken back.'));
         }
         this.alarms.setSoon(accepted);
       } catch (error) {
-        for (const answer of batch.values()) answer.refused(error);
+        for (const answer of batch) answer.refused(error);
       }
     }
   }
@@ -61,7 +63,10 @@ export class Accepting {
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
            and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null)
          returning id, due_at
-       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
+       ), held as (
+         select id, due_at from accepted
+         union all select id, due_at from leases where id = any($1) and state = 'active'
+       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from held`,
       [ids],
     );
   }

@@ -22,6 +22,15 @@ const health = z.object({
   performancestandbycode: stringField().describe('As standbyok.'),
 });
 
+const codes = [
+  'activecode',
+  'standbycode',
+  'sealedcode',
+  'uninitcode',
+  'drsecondarycode',
+  'performancestandbycode',
+] as const;
+
 /** What clients ask before they have a token (contract.md 3.6). */
 @Injectable()
 export class Status implements ApiPart<ApiRequest<unknown>> {
@@ -49,7 +58,10 @@ export class Status implements ApiPart<ApiRequest<unknown>> {
         pattern: 'sys/init',
         synopsis: 'Whether the server is initialised.',
         description: 'It always is: the first start does it.',
-        operations: { read: operation(nothing, async () => ({ bare: { initialized: true } })) },
+        operations: {
+          read: operation(nothing, async () => ({ bare: { initialized: true } })),
+          update: operation(nothing, () => Promise.reject(new InvalidRequest('Vault is already initialized'))),
+        },
       },
       {
         pattern: 'sys/leader',
@@ -72,12 +84,15 @@ export class Status implements ApiPart<ApiRequest<unknown>> {
     ];
   }
 
-  private async health({ activecode }: z.output<typeof health>) {
-    if (activecode !== undefined && !/^[1-5]\d\d$/.test(activecode)) {
-      throw new InvalidRequest('invalid activecode: it must be an HTTP status');
+  private async health(fields: z.output<typeof health>) {
+    for (const name of codes) {
+      const code = fields[name];
+      if (code !== undefined && !/^[2-5]\d\d$/.test(code)) {
+        throw new InvalidRequest(`invalid ${name}: it must be the status of an HTTP answer`);
+      }
     }
     return {
-      status: Number(activecode ?? 200),
+      status: Number(fields.activecode ?? 200),
       bare: {
         initialized: true,
         sealed: false,

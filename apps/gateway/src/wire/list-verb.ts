@@ -33,9 +33,9 @@ export function isListVerb(request: IncomingMessage): boolean {
  * same server reads on from the refused byte with a verb it knows in place of `LIST`. One parser, Node's own, decides
  * where messages begin and end. A connection that never says `LIST` pays nothing.
  *
- * The parser keeps no text of its own. Where an unknown verb was cut by the network right behind letters that begin a
- * verb it does know, and what follows is the end of `LIST` (`PA` + `ST /x`), it is taken for `LIST`; the request is
- * otherwise read as it was sent.
+ * The parser keeps no text of its own, so what it read before the refused byte is known only as far as it must have been
+ * `LI`. An unknown verb that begins as one it knows and goes on as `LIST` does is therefore taken for `LIST`: `UNLIST`, or
+ * a `PAST` that the network cut behind `PA`. Nothing else of the request is read differently for it.
  */
 export class ListVerb {
   readonly #hangParser: (socket: Socket) => void;
@@ -134,9 +134,6 @@ function fromVerb({ rawPacket, bytesParsed }: ParseFault): Buffer | undefined {
   if (!rawPacket || bytesParsed === undefined) return undefined;
   const start = bytesParsed - refusedAt;
   if (start < 0) return Buffer.concat([verb.subarray(0, -start), rawPacket]);
-  // `UNLIST` passes for the beginning of `UNLINK`; behind anything else a U and an N end the message before.
-  const before = rawPacket.toString('latin1', Math.max(0, start - 3), start);
-  if (before === 'UN' || before === '\nUN') return undefined;
   return rawPacket.subarray(start);
 }
 

@@ -59,7 +59,7 @@ export class Caller {
   /** The answers so far, whole ones only. */
   answers(): Answer[] {
     const found: Answer[] = [];
-    for (let rest = this.#received; ; ) {
+    for (let rest = this.#received; ;) {
       const head = rest.indexOf('\r\n\r\n');
       if (head < 0) return found;
       const [first = '', ...headers] = rest.slice(0, head).split('\r\n');
@@ -96,6 +96,8 @@ export async function tell(request: IncomingMessage): Promise<string> {
   return `${verb} ${request.url} ${Buffer.concat(chunks).toString('latin1')}`.trim();
 }
 
+const serving: Server[] = [];
+
 /** A server on a free port of the loopback interface; by default it answers with what it saw. */
 export async function serve(
   handler: (request: IncomingMessage, response: ServerResponse) => unknown = async (request, response) =>
@@ -105,6 +107,16 @@ export async function serve(
   const server = createHttpServer((request, response) => {
     void Promise.resolve(handler(request, response)).catch(() => response.destroy()); // the caller hung up
   }, options);
+  serving.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;
+}
+
+/** Ends all servers of a test with their connections. */
+export async function stopServing(): Promise<void> {
+  for (const server of serving.splice(0)) {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  }
 }

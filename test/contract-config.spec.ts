@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { everything } from './support/everything.js';
+import { World } from './support/world.js';
+
+const policy = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}';
+
+describe('the configuration of an engine', () => {
+  let world: World;
+  let mounts = 0;
+  let mount: string;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {} });
+  });
+  afterAll(() => world.close());
+
+  beforeEach(async () => {
+    mounts += 1;
+    mount = `team/aws${mounts}`;
+    await world.http.must(204, 'POST', `sys/mounts/${mount}`, { type: 'aws' });
+  });
+
+  const call = (method: string, path: string, body?: object | string) =>
+    world.http.call(method, `${mount}/${path}`, body);
+  const read = async (path: string) => (await world.http.must(200, 'GET', `${mount}/${path}`)).body.data;
+  const write = (path: string, body: object | string) => world.http.must(204, 'POST', `${mount}/${path}`, body);
+
+  /** Sends a write that must be refused with 400, and changes nothing. */
+  async function refusal(path: string, body: object | string): Promise<string | undefined> {
+    const before = await everything(world);
+    const answer = await call('PUT', path, body);
+    expect(answer.status).toBe(400);
+    expect(await everything(world)).toEqual(before);
+    return answer.body.errors[0];
+  }
+
+  describe('config/root', () => {
+    it('is not there before it is written', async () => {
+      const answer = await call('GET', 'config/root');
+      expect([answer.status, answer.body]).toEqual([404, { errors: [] }]);
+    });
+
+    it('shows every field but the secret', async () => {
+      await write('config/root', { access_key: 'AKIAEXAMPLE', secret_key: 'a-secret', region: 'eu-west-1' });
+      const answer = await call('GET', 'config/root');
+      expect(answer.text).not.toContain('a-secret');
+      expect(answer.body.data).toEqual({
+        access_key: 'AKIAEXAMPLE',
+        region: 'eu-west-1',
+        iam_endpoint: '',
+        sts_endpoint: '',
+        sts_region: '',
+        sts_fallback_endpoints: [],
+        sts_fallback_regions: [],
+        max_retries: -1,
+        username_template: expect.stringContaining('{{ if eq .Type "STS" }}'),
+        role_arn: '',
+        identity_token_audience: '',
+        identity_token_ttl: 0,
+        rotation_period: 0,
+        rotation_schedule: '',
+        rotation_window: 0,
+        disable_automated_rotation: false,
+        rotation_policy: '',
+      });
+      expect(world.log.join('')).not.toContain('a-secret');
+      expect(JSON.stringify(await everything(world))).not.toContain('a-secret');
+    });
+
+    it('changes what a write names and leaves the rest, the secret included', async () => {
+      await write('config/root', {
+        access_key: world.root.accessKeyId,
+        secret_key: world.root.secretAccessKey,
+        region: 'us-east-1',
+        sts_fallback_endpoints: [world.simulator.url],
+        sts_fallback_regions: 'us-west-2',
+      });
+      await write('config/root', { region: 'eu-central-1', max_retries: '2' });
+      await write('config/root', { max_retries: null });
+      await write('config/root', {});
+      expect(await read('config/root')).toMatchObject({
+        access_key: world.root.accessKeyId,
+        region: 'eu-central-1',
+        max_retries: 2,
+        sts_fallback_endpoints: [world.simulator.url],
+        sts_fallback_regions: ['us-west-2'],
+      });
+      await write('roles/deploy', { policy });
+      expect((await call('GET', 'creds/deploy')).status).toBe(200);
+    });
+
+    it('takes null for "not given" where nothing was written yet', async () => {
+      await write('config/root', {
+        access_key: 'A',
+        secret_key: 'S',
+        region: null,
+        max_retries: null,
+        iam_endpoint: null,
+      });
+      expect(await read('config/root')).toMatchObject({ region: '', max_retries: -1, iam_endpoint: '' });
+    });
+
+    it('goes back to its own template when none is given', async () => {
+      const template = '{{ printf "vault-%s" (random 20) }}';
+      await write('config/root', { username_template: template });
+      expect((await read('config/root')).username_template).toBe(template);
+      await write('config/root', { username_template: '' });
+      expect((await read('config/root')).username_template).toContain('{{ if eq .Type "STS" }}');
+    });
+
+    it.each([
+      [
+        { sts_fallback_endpoints: ['a', 'b'], sts_fallback_regions: ['c'] },
+        'fallback endpoints and fallback regions must be the same length',
+      ],
+      [{ sts_fallback_regions: 'c' }, 'fallback endpoints and fallback regions must be the same length'],
+      [
+        { access_key: 'A', identity_token_audience: 'x' },
+        "only one of 'access_key' or 'identity_token_audience' can be set",
+      ],
+      [{ identity_token_audience: 'x' }, "missing required 'role_arn' when 'identity_token_audience' is set"],
+      [
+        { rotation_period: 60, rotation_schedule: '0 * * * *' },
+        'mutually exclusive fields rotation_schedule and rotation_period were both specified; only one of them can be provided',
+      ],
+      [{ rotation_period: 60, rotation_window: 60 }, 'rotation_window does not apply to period'],
+      [{ rotation_window: 60 }, 'cannot use rotation_window without rotation_schedule'],
+    ])('refuses %j', async (body, text) => {
+      expect(await refusal('config/root', body)).toBe(text);
+    });
+
+    it('finds out about keys that are none when it lends', async () => {
+      await write('config/root', { access_key: 'AKIANOBODY', secret_key: 'nothing', region: 'us-east-1' });
+      await write('roles/deploy', { policy });
+      const before = await everything(world);
+      const answer = await call('GET', 'creds/deploy');
+      expect(answer.status).toBe(400);
+      expect(answer.body.errors[0]).toContain('InvalidClientTokenId: ');
+      expect(await everything(world)).toEqual(before);
+    });
+  });
+
+  describe('config/lease', () => {
+    it('is not there before it is written, and a lease is an hour long', async () => {
+      const answer = await call('GET', 'config/lease');
+      expect([answer.status, answer.body]).toEqual([404, { errors: [] }]);
+    });
+
+    it.each([
+      ['30m', '12h', '30m0s', '12h0m0s'],
+      ['1h', '24h', '1h0m0s', '24h0m0s'],
+      ['3600', 7200, '1h0m0s', '2h0m0s'],
+      ['45', '1d', '45s', '24h0m0s'],
+      ['300ms', '36h1m1.5s', '300ms', '36h1m1.5s'],
+      ['1.5h', '1h30m', '1h30m0s', '1h30m0s'],
+      ['0', 0, '0s', '0s'],
+      ['-5', '-1h30m', '-5s', '-1h30m0s'],
+      [false, true, '0s', '1s'],
+      ['2h', '1h', '2h0m0s', '1h0m0s'],
+    ])('takes %s and %s', async (lease, leaseMax, shown, maxShown) => {
+      await write('config/lease', { lease, lease_max: leaseMax });
+      expect(await read('config/lease')).toEqual({ lease: shown, lease_max: maxShown });
+    });
+
+    it.each([
+      [{}, "'lease' is a required parameter"],
+      [{ lease: '', lease_max: '1h' }, "'lease' is a required parameter"],
+      [{ lease: null, lease_max: '1h' }, "'lease' is a required parameter"],
+      [{ lease_max: '1h' }, "'lease' is a required parameter"],
+      [{ lease: '1h' }, "'lease_max' is a required parameter"],
+      [{ lease: '1h', lease_max: null }, "'lease_max' is a required parameter"],
+      [{ lease: '5x', lease_max: '1h' }, 'Invalid lease: time: unknown unit "x" in duration "5x"'],
+      [{ lease: '1h', lease_max: '1.5' }, 'Invalid lease_max: time: missing unit in duration "1.5"'],
+      [{ lease: '1h', lease_max: 1.5 }, 'Invalid lease_max: time: missing unit in duration "1.5"'],
+      [{ lease: '1.5d', lease_max: '1h' }, 'Invalid lease: time: unknown unit "d" in duration "1.5d"'],
+      [{ lease: '-', lease_max: '1h' }, 'Invalid lease: time: invalid duration "-"'],
+      [{ lease: ' 1h', lease_max: '1h' }, 'Invalid lease: time: invalid duration " 1h"'],
+      [{ lease: '1h', lease_max: '9999999h' }, 'Invalid lease_max: time: invalid duration "9999999h"'],
+    ])('refuses %j', async (body, text) => {
+      expect(await refusal('config/lease', body)).toBe(text);
+    });
+
+    it('keeps what it was when a write is refused', async () => {
+      await write('config/lease', { lease: '30m', lease_max: '12h' });
+      await refusal('config/lease', { lease: '1h', lease_max: 'soon' });
+      expect(await read('config/lease')).toEqual({ lease: '30m0s', lease_max: '12h0m0s' });
+    });
+  });
+
+  it.each([
+    ['DELETE', 'config/root'],
+    ['DELETE', 'config/lease'],
+    ['LIST', 'config/root'],
+    ['LIST', 'config/lease'],
+  ])('refuses %s %s', async (method, path) => {
+    const answer = await call(method, path);
+    expect([answer.status, answer.body.errors]).toEqual([405, ['1 error occurred:\n\t* unsupported operation\n\n']]);
+  });
+});

@@ -1,0 +1,49 @@
+import { randomUUID } from 'node:crypto';
+import type { INestApplicationContext } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { AccessModule, Token } from '#libs/access';
+import type { IssueLeaseRequest } from '#libs/contracts';
+import { Lease } from '#libs/leases';
+import { Mount, Role, RootConfig } from '#libs/roles';
+import { databaseModule, queueModule } from '#libs/runtime';
+import { IssuerModule } from '../../apps/issuer/src/index.js';
+import { RevokerModule } from '../../apps/revoker/src/index.js';
+import type { World } from './world.js';
+
+/** Another issuer on the world's database, reached by its use cases. */
+export function issuerBeside(world: World): Promise<INestApplicationContext> {
+  const { timing, surroundings } = world.options;
+  return start(world, IssuerModule.configured(connections(world), timing, surroundings));
+}
+
+/** Another revoker on the world's database and queue; it sweeps as any does. */
+export function revokerBeside(world: World): Promise<INestApplicationContext> {
+  const { timing, surroundings } = world.options;
+  return start(world, RevokerModule.configured(connections(world), timing, surroundings));
+}
+
+/** A command as the gateway sends it, for a role of the mount `aws/`. */
+export function commandFor(world: World, role: string, command: Partial<IssueLeaseRequest> = {}): IssueLeaseRequest {
+  return {
+    id: randomUUID(),
+    waitMs: world.options.timing.callerWaitMs,
+    requestId: 'a request',
+    token: world.options.rootToken,
+    mount: 'aws/',
+    role,
+    door: 'creds',
+    ...command,
+  };
+}
+
+function start(world: World, module: Parameters<typeof NestFactory.createApplicationContext>[0]) {
+  return NestFactory.createApplicationContext(module, { logger: world.options.logger, abortOnError: false });
+}
+
+function connections({ options }: World) {
+  return [
+    databaseModule(options.databaseUrl, [Lease, Mount, Role, RootConfig, Token], 4),
+    queueModule(options.databaseUrl),
+    AccessModule.open(options.masterKey),
+  ];
+}

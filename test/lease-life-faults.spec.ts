@@ -1,0 +1,167 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { seedRootPolicy } from '../apps/simulator/src/index.js';
+import { comesToRest, keysInAws, lend, lentBy, rowOf, writeRole } from './support/lease-life.js';
+import { eventually, World } from './support/world.js';
+
+/** The seed's rights, and the one to ask which user a key belongs to. */
+const mayFollowKeys = (accountId: string) =>
+  JSON.stringify({
+    Version: '2012-10-17',
+    Statement: [
+      ...(JSON.parse(seedRootPolicy(accountId)) as { Statement: object[] }).Statement,
+      { Effect: 'Allow', Action: ['iam:GetAccessKeyLastUsed', 'iam:*AccessKey*', 'iam:Delete*'], Resource: '*' },
+    ],
+  });
+
+describe('a lease among the faults of its neighbours', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {}, rootPolicy: mayFollowKeys, timing: { retryBaseMs: 20, maxAttempts: 3 } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+  });
+  afterEach(() => world.simulator.faults.clear());
+  afterAll(() => world.close());
+
+  /** As if the lease had been issued an hour ago: what AWS says of its user is no lag any more. */
+  const aged = (leaseId: string) =>
+    world.database.query(`update leases set created_at = created_at - interval '1 hour' where id = $1`, [leaseId]);
+  const intentInFlight = async () => (await world.leases()).find((row) => row.state === 'issuing')!;
+
+  it("leaves a stranger's user alone that has the wanted name", async () => {
+    const hold = world.simulator.faults.hold('CreateUser', 'before');
+    const asked = world.http.call('GET', 'aws/creds/deploy');
+    await hold.reached;
+    const { id, user_name: wanted } = await intentInFlight();
+    const account = world.simulator.account();
+    const stranger = account.createUser(wanted!);
+    const key = account.createAccessKey(stranger);
+    hold.release();
+    const refused = await asked;
+    expect(refused.status).toBe(400);
+    expect(refused.body.errors[0]).toContain('EntityAlreadyExists');
+    expect(await rowOf(world, id)).toMatchObject({ state: 'ended', end_reason: 'issue_failed', due_at: null });
+    expect(world.lentUsers()).toEqual([wanted]);
+    expect(keysInAws(world)).toEqual([key.id]);
+    account.deleteAccessKey(stranger, key.id);
+    account.deleteUser(stranger);
+  });
+
+  it('goes on with its own user when only the answer to CreateUser was lost', async () => {
+    world.simulator.faults.loseReply({ action: 'CreateUser', times: 1 });
+    const lent = await lend(world, 'deploy');
+    await comesToRest(world, [lent]);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+  });
+
+  it('leaves no key that nobody knows when the answer to CreateAccessKey was lost, and still lends one', async () => {
+    world.simulator.faults.loseReply({ action: 'CreateAccessKey', times: 1 });
+    const lent = await lend(world, 'deploy');
+    expect(await rowOf(world, lent.leaseId)).toMatchObject({ attempt: 2, state: 'active' });
+    await comesToRest(world, [lent]);
+    expect(await world.whoIs(lent.keys)).toMatch(/^arn:/);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+  });
+
+  it('takes back what a caller who hung up had asked for', async () => {
+    const hold = world.simulator.faults.hold('CreateAccessKey', 'after');
+    const hangUp = new AbortController();
+    const asked = world.http.call('GET', 'aws/creds/deploy', undefined, { signal: hangUp.signal });
+    await hold.reached;
+    hangUp.abort();
+    await expect(asked).rejects.toThrow();
+    // The mark is there before the issuer offers.
+    await eventually(async () => {
+      const { rows } = await world.database.query('select 1 from commands where withdrawn_at is not null');
+      return rows.length > 0;
+    });
+    hold.release();
+    await comesToRest(world);
+  });
+
+  it('is refused at its acceptance when its token ends while it is being made', async () => {
+    const hold = world.simulator.faults.hold('CreateAccessKey', 'after');
+    const asked = world.http.call('GET', 'aws/creds/deploy');
+    await hold.reached;
+    await world.database.query('update tokens set ended_at = now()');
+    hold.release();
+    expect((await asked).status).toBe(503);
+    await world.database.query('update tokens set ended_at = null');
+    await comesToRest(world);
+  });
+
+  it('tells that AWS refuses to let it go, keeps trying, gives up visibly, and can be forced out', async () => {
+    const lent = await lend(world, 'deploy');
+    const other = await lend(world, 'deploy');
+    const { user_name: userName } = await rowOf(world, lent.leaseId);
+    world.simulator.faults.fail({ action: 'DeleteUser', userName: userName!, code: 'AccessDenied', status: 403 });
+    const refused = await world.http.call('PUT', `sys/revoke/${lent.leaseId}`);
+    expect(refused.status).toBe(400);
+    expect(refused.body.errors[0]).toMatch(/^failed to revoke entry: resp: .* err: .*AccessDenied/);
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'irrevocable');
+    const { data } = (await world.http.must(200, 'PUT', 'sys/leases/lookup', { lease_id: lent.leaseId })).body;
+    expect(data).toMatchObject({
+      renewable: false,
+      revoke_error: expect.stringMatching(/^out of retries: .*AccessDenied/),
+    });
+    const renewal = await world.http.call('PUT', 'sys/leases/renew', { lease_id: lent.leaseId });
+    expect(renewal.body.errors).toEqual(['lease is expired and has failed previous revocation attempts']);
+    expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
+
+    // One poisoned lease holds up no other one.
+    await world.http.must(204, 'PUT', `sys/revoke/${other.leaseId}`);
+    await world.http.must(204, 'PUT', 'sys/leases/revoke-force/aws/creds/deploy');
+    expect((await rowOf(world, lent.leaseId)).state).toBe('ended');
+    world.simulator.faults.clear();
+    await comesToRest(world);
+  });
+
+  it('goes on by itself when AWS throttles, and does not count it', async () => {
+    const lent = await lend(world, 'deploy');
+    world.simulator.faults.fail({ action: 'Delete*', code: 'Throttling', status: 400, times: 12 });
+    await world.http.must(202, 'PUT', 'sys/leases/revoke', { lease_id: lent.leaseId, sync: false });
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'ended');
+    expect(await rowOf(world, lent.leaseId)).toMatchObject({ attempts: 0, end_reason: 'revoked' });
+    await comesToRest(world);
+  });
+
+  it('ends as user_missing when its holder removed the user', async () => {
+    const lent = await lend(world, 'deploy');
+    const account = world.simulator.account();
+    const user = account.existingUser((await rowOf(world, lent.leaseId)).user_name!);
+    account.deleteAccessKey(user, lent.keys.access_key);
+    user.inlinePolicies.length = 0;
+    account.deleteUser(user);
+    await aged(lent.leaseId);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    expect(await rowOf(world, lent.leaseId)).toMatchObject({ state: 'ended', end_reason: 'user_missing' });
+  });
+
+  it('follows the key to a user that its holder renamed, where that may be asked', async () => {
+    const lent = await lend(world, 'deploy');
+    const account = world.simulator.account();
+    account.renameUser(account.existingUser((await rowOf(world, lent.leaseId)).user_name!), {
+      name: 'vault-elsewhere',
+    });
+    await aged(lent.leaseId);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
+    await comesToRest(world);
+  });
+
+  it('is taken back by the previous root after config/root was pointed at another account', async () => {
+    const lent = await lend(world, 'deploy');
+    const elsewhere = world.simulator.provisionRootIdentity({ userName: 'leasehold-root', account: '111111111111' });
+    await world.http.must(204, 'PUT', 'aws/config/root', {
+      access_key: elsewhere.accessKeyId,
+      secret_key: elsewhere.secretAccessKey,
+    });
+    const there = lentBy(await world.http.must(200, 'GET', 'aws/creds/deploy'));
+    expect(await world.whoIs(there.keys)).toContain('111111111111');
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
+    await world.http.must(204, 'PUT', `sys/revoke/${there.leaseId}`);
+    expect(world.simulator.account('111111111111').users()).toHaveLength(1);
+  });
+});

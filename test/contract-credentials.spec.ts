@@ -262,7 +262,14 @@ describe('credentials', () => {
     it.each([
       ['CreateUser', 'creds/user', 'AccessDenied', 403, 400, 'Error creating IAM user: AccessDenied: '],
       ['CreateUser', 'creds/user', 'LimitExceeded', 409, 400, 'Error creating IAM user: LimitExceeded: '],
-      ['AttachUserPolicy', 'creds/user-full', 'NoSuchEntity', 404, 400, 'Error attaching user policy: NoSuchEntity: '],
+      [
+        'AttachUserPolicy',
+        'creds/user-full',
+        'PolicyNotAttachable',
+        400,
+        400,
+        'Error attaching user policy: PolicyNot',
+      ],
       ['PutUserPolicy', 'creds/user', 'MalformedPolicyDocument', 400, 400, 'Error putting user policy: Malformed'],
       ['CreateAccessKey', 'creds/user', 'LimitExceeded', 409, 400, 'Error creating access keys: LimitExceeded: '],
       ['AssumeRole', 'sts/assumed', 'AccessDenied', 403, 400, 'Error assuming role: AccessDenied: '],

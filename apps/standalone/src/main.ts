@@ -36,10 +36,25 @@ export async function main(argv: string[]): Promise<void> {
   } catch (error) {
     if (stopping) return;
     await stop();
-    const isSentence = error instanceof StartRefused || error instanceof MasterKeyRefused;
-    process.stderr.write(`${isSentence ? error.message : ((error as Error).stack ?? String(error))}\n`);
+    process.stderr.write(`${toldTo(error)}\n`);
     process.exit(1);
   }
+}
+
+/** A sentence for what a person can mend; of anything else the whole trace. */
+function toldTo(error: unknown): string {
+  if (error instanceof StartRefused || error instanceof MasterKeyRefused) return error.message;
+  const { code, path, stack } = error as NodeJS.ErrnoException;
+  if (code === 'ENOSPC')
+    return `The disk that holds ${path ?? 'the data folder'} is full: free some space and start again.`;
+  return stack ?? String(error);
+}
+
+/** The log file; when it cannot be written the system goes on, and says so. */
+function openLog(path: string): JsonLog {
+  const file = createWriteStream(path, { flags: 'a', mode: 0o600 });
+  file.on('error', (error) => process.stderr.write(`The log ${path} cannot be written (${error.message}).\n`));
+  return new JsonLog(file);
 }
 
 async function stopAll(stops: (() => Promise<void>)[]): Promise<void> {
@@ -52,7 +67,7 @@ async function run(settings: Settings, stops: (() => Promise<void>)[]): Promise<
   const masterKey = parseMasterKey(settings.masterKey ?? folder.keep('master-key', newMasterKey));
   const rootToken = settings.rootToken ?? folder.keep('root-token', newRootToken);
   const logFile = folder.file('leasehold.log');
-  const logger = new JsonLog(createWriteStream(logFile, { flags: 'a', mode: 0o600 }));
+  const logger = openLog(logFile);
 
   const databaseUrl = settings.databaseUrl ?? (await embeddedDatabase(folder, stops));
   const simulator = settings.aws ? null : await startTheSimulator(folder, stops);

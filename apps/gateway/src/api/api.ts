@@ -21,6 +21,8 @@ says which. When the lease ends or is revoked, they are gone from AWS.
 Before it can be used, the engine needs the credentials that it works with:
 write them to "config/root". Then write roles to "roles/".`;
 
+const coreDescription = 'The core: mounts, leases, tokens and what clients ask before they have a token.';
+
 /** Paths whose last part is itself a path, so that a closing slash says nothing: node-vault sends one. */
 const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/mounts\//;
 
@@ -125,6 +127,13 @@ export class Api {
   }
 
   private coreHelp(path: string): string {
+    if (path === 'sys' || path === 'auth/token') {
+      const paths: ApiPath<never>[] = [...this.core.paths, ...this.open.paths];
+      return mountHelp(
+        coreDescription,
+        paths.filter((each) => each.pattern.startsWith(`${path}/`)),
+      );
+    }
     const match = this.core.match(path) ?? this.open.match(path);
     if (!match) throw new NoRoute(wrapped('unsupported path'));
     return pathHelp(path, match.path);

@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { everything } from './support/everything.js';
+import { World } from './support/world.js';
+
+describe('help', () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {} });
+    await world.mount('team/aws');
+  });
+  afterAll(() => world.close());
+
+  const help = (path: string) => world.http.call('GET', `${path}?help=1`);
+
+  it('shows what the engine is and every path it has, sorted', async () => {
+    const { status, headers, body } = await help('team/aws');
+    expect([status, headers.get('content-type')]).toEqual([200, 'application/json']);
+    expect(Object.keys(body).sort()).toEqual(['help', 'openapi', 'see_also']);
+    const text = String(body.help);
+    expect(text).toMatch(/^## DESCRIPTION\n\n[^]+\n## PATHS\n\n/);
+    expect(text.match(/^ {4}\^.*\$$/gm)).toEqual([
+      String.raw`    ^(?P<door>creds|sts)/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+      '    ^config/lease$',
+      '    ^config/root$',
+      '    ^roles$',
+      String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+    ]);
+    expect((await help('team/aws/')).body.help).toBe(text);
+  });
+
+  it.each([
+    ['config/root', '^config/root$', ['access_key (string)', 'max_retries (int)', 'sts_fallback_regions (slice)']],
+    ['config/lease', '^config/lease$', ['lease (string)', 'lease_max (string)']],
+    ['roles', '^roles$', []],
+    ['roles/', '^roles$', []],
+    ['roles/any', '^roles/', ['iam_tags (keypair)', 'default_sts_ttl (duration (sec))', 'arn (string) (DEPRECATED)']],
+    ['creds/any', '^(?P<door>creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)']],
+    ['sts/any', '^(?P<door>creds|sts)/', ['role_session_name (string)']],
+  ])('explains %s', async (path, route, parameters) => {
+    const { status, body } = await help(`team/aws/${path}`);
+    const text = String(body.help);
+    expect(status).toBe(200);
+    expect(text.split('\n')[0]).toBe(`Request:        ${path.replace(/\/$/, '')}`);
+    expect(text.split('\n')[1]!.startsWith(`Matching Route: ${route}`)).toBe(true);
+    expect(text).toContain('\n## DESCRIPTION\n');
+    for (const parameter of parameters) expect(text).toContain(`\n    ${parameter}\n`);
+  });
+
+  it.each([
+    'sys',
+    'sys/mounts',
+    'sys/mounts/aws',
+    'sys/mounts/aws/tune',
+    'sys/leases/lookup',
+    'sys/leases/renew',
+    'sys/leases/revoke',
+    'sys/leases/revoke-prefix/aws',
+    'sys/revoke-force/aws',
+    'sys/health',
+    'sys/seal-status',
+    'sys/init',
+    'sys/leader',
+    'auth/token',
+    'auth/token/lookup-self',
+  ])('explains %s of the core', async (path) => {
+    const { status, body } = await help(path);
+    expect([status, String(body.help).includes('## DESCRIPTION')]).toEqual([200, true]);
+  });
+
+  it('changes nothing, whatever the method', async () => {
+    const before = await everything(world);
+    for (const method of ['GET', 'PUT', 'DELETE', 'LIST']) {
+      const answer = await world.http.call(method, 'sys/mounts/team/aws?help=1', method === 'PUT' ? '{}' : undefined);
+      expect([method, answer.status, typeof answer.body.help]).toEqual([method, 200, 'string']);
+    }
+    expect(await everything(world)).toEqual(before);
+  });
+
+  it('is a normal request when the word is empty', async () => {
+    expect((await world.http.call('GET', 'team/aws/roles?help=&list=true')).status).toBe(404);
+  });
+
+  it.each([
+    ['nowhere', 'no handler for route "nowhere". route entry not found.'],
+    ['team', 'no handler for route "team". route entry not found.'],
+    ['team/aws/nowhere', '1 error occurred:\n\t* unsupported path\n\n'],
+    ['team/aws/creds', '1 error occurred:\n\t* unsupported path\n\n'],
+    ['sys/nowhere', '1 error occurred:\n\t* unsupported path\n\n'],
+  ])('knows nothing of %s', async (path, text) => {
+    const answer = await help(path);
+    expect([answer.status, answer.body.errors]).toEqual([404, [text]]);
+  });
+
+  it('is for callers with a token', async () => {
+    for (const path of ['team/aws', 'team/aws/creds/x', 'sys/health']) {
+      const answer = await world.http.call('GET', `${path}?help=1`, undefined, { token: null });
+      expect([path, answer.status, answer.body.errors]).toEqual([path, 403, ['permission denied']]);
+    }
+  });
+});

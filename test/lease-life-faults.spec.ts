@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { seedRootPolicy } from '../apps/simulator/src/index.js';
-import { comesToRest, keysInAws, lend, lentBy, rowOf, writeRole } from './support/lease-life.js';
+import { comesToRest, keysInAws, lend, lentBy, policyDocument, rowOf, writeRole } from './support/lease-life.js';
 import { eventually, World } from './support/world.js';
 
 /** The seed's rights, and the one to ask which user a key belongs to. */
@@ -148,6 +148,94 @@ describe('a lease among the faults of its neighbours', () => {
     await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
     expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
     await comesToRest(world);
+  });
+
+  it('is taken back when its holder renamed the user to the name of one that is long gone', async () => {
+    const [gone, renamed] = [await lend(world, 'deploy'), await lend(world, 'deploy')];
+    const oldName = (await rowOf(world, gone.leaseId)).user_name!;
+    await world.http.must(204, 'PUT', `sys/revoke/${gone.leaseId}`);
+    const account = world.simulator.account();
+    account.renameUser(account.existingUser((await rowOf(world, renamed.leaseId)).user_name!), { name: oldName });
+    await aged(renamed.leaseId);
+    await world.http.must(204, 'PUT', `sys/revoke/${renamed.leaseId}`);
+    await comesToRest(world);
+  });
+
+  it('follows a renamed user to its end, also when the first try stopped half way', async () => {
+    const lent = await lend(world, 'deploy');
+    const account = world.simulator.account();
+    account.renameUser(account.existingUser((await rowOf(world, lent.leaseId)).user_name!), { name: 'vault-half-way' });
+    await aged(lent.leaseId);
+    world.simulator.faults.fail({
+      action: 'DeleteUser',
+      userName: 'vault-half-way',
+      code: 'AccessDenied',
+      status: 403,
+      times: 1,
+    });
+    await world.http.must(202, 'PUT', 'sys/leases/revoke', { lease_id: lent.leaseId, sync: false });
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'ended');
+    await comesToRest(world);
+  });
+
+  it('looks after a lease that was forced out a few times more, and then no more', async () => {
+    const lent = await lend(world, 'deploy');
+    world.simulator.faults.fail({ action: 'Delete*', code: 'AccessDenied', status: 403 });
+    await world.http.must(204, 'PUT', `sys/leases/revoke-force/${lent.leaseId}`);
+    await eventually(async () => (await rowOf(world, lent.leaseId)).due_at === null);
+    world.simulator.faults.clear();
+    const account = world.simulator.account();
+    const user = account.existingUser((await rowOf(world, lent.leaseId)).user_name!);
+    expect(user.accessKeys).toHaveLength(1);
+    account.deleteAccessKey(user, lent.keys.access_key);
+    user.inlinePolicies.length = 0;
+    account.deleteUser(user);
+  });
+
+  it('is not given up over one conflict that may be the lag of our own removal', async () => {
+    const lent = await lend(world, 'deploy');
+    await aged(lent.leaseId);
+    const { user_name: userName } = await rowOf(world, lent.leaseId);
+    const conflict = { action: 'DeleteUser', userName: userName!, code: 'DeleteConflict', status: 409 };
+    world.simulator.faults.fail({ ...conflict, times: 2 });
+    // Rights that its root lacks are what makes a conflict final.
+    world.simulator.faults.fail({ action: 'ListSSHPublicKeys', code: 'AccessDenied', status: 403 });
+    expect((await world.http.call('PUT', `sys/revoke/${lent.leaseId}`)).status).toBe(400);
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'ended', 3_000);
+    await comesToRest(world);
+  });
+
+  it('holds up no other one when it cannot even be looked at', async () => {
+    await world.mount('broken');
+    await world.http.must(204, 'PUT', 'broken/roles/deploy', {
+      credential_type: 'iam_user',
+      policy_document: policyDocument,
+    });
+    const { body } = await world.http.must(200, 'GET', 'broken/creds/deploy');
+    const other = await lend(world, 'deploy');
+    await world.database.query(
+      `update root_configs set sealed_secret_key = 'broken' from mounts
+       where mounts.id = mount_id and path = 'broken/'`,
+    );
+    await world.database.query(`update leases set due_at = now(), expires_at = now() where state = 'active'`);
+    await eventually(async () => (await rowOf(world, other.leaseId)).state === 'ended');
+    await eventually(() =>
+      world.log.some((line) => line.includes('could not be taken back') && line.includes(body.lease_id)),
+    );
+    expect(world.log.filter((line) => line.includes('sweep could not take back'))).toEqual([]);
+  });
+
+  it('keeps the root that a mount had for what may still slip past its end', async () => {
+    await world.mount('leaving');
+    await world.http.must(204, 'DELETE', 'sys/mounts/leaving');
+    const roots = async () =>
+      (await world.database.query(`select 1 from root_configs join mounts on id = mount_id where path = 'leaving/'`))
+        .rowCount;
+    expect(await roots()).toBe(1);
+    await world.database.query(
+      `update mounts set removed_at = removed_at - interval '2 minutes' where path = 'leaving/'`,
+    );
+    await eventually(async () => (await roots()) === 0);
   });
 
   it('is taken back by the previous root after config/root was pointed at another account', async () => {

@@ -11,7 +11,19 @@ import {
   Unavailable,
 } from '#libs/contracts';
 import { Accepting, LEASE_TIMING, type LeaseTiming } from '#libs/leases';
-import { firstValueFrom, fromEvent, merge, mergeMap, throwError, timeout, TimeoutError } from 'rxjs';
+import {
+  defer,
+  firstValueFrom,
+  fromEvent,
+  lastValueFrom,
+  merge,
+  mergeMap,
+  retry,
+  throwError,
+  timeout,
+  TimeoutError,
+  timer,
+} from 'rxjs';
 
 /** Injection token of the client that reaches the issuers. */
 export const ISSUERS = Symbol('issuers');
@@ -45,8 +57,31 @@ export class IssuerClient {
       if (error instanceof OutOfTime) await this.withdraw(command);
       throw error;
     }
-    if (reply.acceptRequired) await this.accepting.accept(reply.leaseId);
+    if (reply.acceptRequired) await this.accept(reply.leaseId, command.requestId);
     return reply;
+  }
+
+  /** An acceptance without an answer may stand: it is asked about again, and undone when that gives none either. */
+  private async accept(leaseId: string, requestId: string): Promise<void> {
+    try {
+      await lastValueFrom(
+        defer(() => this.accepting.accept(leaseId)).pipe(
+          retry({
+            count: 3,
+            delay: (error, count) => (error instanceof CodedError ? throwError(() => error) : timer(50 * 2 ** count)),
+          }),
+        ),
+      );
+    } catch (error) {
+      if (error instanceof CodedError) throw error;
+      this.logger.error({ msg: 'acceptance not confirmed; undoing it', requestId, leaseId, error: String(error) });
+      void this.accepting.undo(leaseId).catch((failure: unknown) => {
+        this.logger.error({ msg: 'acceptance not undone', requestId, leaseId, error: String(failure) });
+      });
+      throw new Unavailable('The credential could not be recorded as handed over; it is being taken back.', {
+        cause: error,
+      });
+    }
   }
 
   private async send(command: IssueLeaseRequest, hangUp: AbortSignal): Promise<IssueLeaseReply> {

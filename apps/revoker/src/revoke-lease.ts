@@ -37,7 +37,7 @@ export class RevokeLease {
   private async destroy(lease: Lease): Promise<Outcome> {
     const account = await this.accountOf(lease);
     const destroyed = await destroyIamUser(account, {
-      userName: lease.userName!,
+      userName: nameOf(lease),
       accessKeyId: lease.accessKeyId ?? undefined,
       ...lease.made,
     });
@@ -50,7 +50,7 @@ export class RevokeLease {
     const wasHeld = lease.acceptedAt !== null && lease.endedAt === null;
     if (wasHeld && lease.accessKeyId) {
       const followed = await followAccessKey(account, lease.accessKeyId);
-      if (followed !== 'unknown' && followed.userName !== lease.userName) {
+      if (followed !== 'unknown' && followed.userName !== nameOf(lease)) {
         return { kind: 'renamed', userName: followed.userName };
       }
     }
@@ -100,6 +100,11 @@ export class RevokeLease {
     else if (outcome.kind === 'gone') this.logger.log({ msg: 'lease ended', ...fields });
     else this.logger.log({ msg: `revocation not finished: ${outcome.kind}`, ...fields });
   }
+}
+
+/** The user's name in AWS, as far as we know. */
+function nameOf(lease: Lease): string {
+  return lease.renamedTo ?? lease.userName!;
 }
 
 /** An error of AWS as what it means for the row; what is no error of AWS (a lost database) leaves the claim to lapse. */

@@ -1,5 +1,5 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
-import { LEASE_TIMING, type LeaseTiming, Revoking, Sweeping } from '#libs/leases';
+import { type Lease, LEASE_TIMING, type LeaseTiming, Revoking, Sweeping } from '#libs/leases';
 import { Mounts, RootConfigs } from '#libs/roles';
 import { RevokeLease } from './revoke-lease.js';
 
@@ -59,10 +59,19 @@ export class Sweep implements OnApplicationBootstrap, OnApplicationShutdown {
         while (!this.stopped) {
           const lease = await this.revoking.claimNext();
           if (!lease) return;
-          await this.revokeLease.execute(lease);
+          await this.takeBack(lease);
         }
       }),
     );
+  }
+
+  /** One that fails keeps its claim until it lapses, and holds up no other. */
+  private async takeBack(lease: Lease): Promise<void> {
+    try {
+      await this.revokeLease.execute(lease);
+    } catch (error) {
+      this.logger.error({ msg: 'a lease could not be taken back', leaseId: lease.id, error: String(error) });
+    }
   }
 
   private async step(name: string, run: () => Promise<unknown>): Promise<void> {

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { tokenIsAlive } from '#libs/access';
 import { OutOfTime } from '#libs/contracts';
+import { defer, lastValueFrom, retry, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
@@ -31,9 +32,7 @@ export class Accepting {
     const answer = new Promise<void>((accepted, refused) => {
       this.waiting.push({ leaseId, accepted, refused });
     });
-    this.flushing ??= this.flush().finally(() => {
-      this.flushing = null;
-    });
+    this.flushing ??= this.flush();
     return answer;
   }
 
@@ -53,6 +52,7 @@ export class Accepting {
         for (const answer of batch) answer.refused(error);
       }
     }
+    this.flushing = null;
   }
 
   private async acceptAll(ids: string[]): Promise<Due[]> {
@@ -71,9 +71,16 @@ export class Accepting {
     );
   }
 
-  /** Undoes acceptances whose caller was seen to hang up before the last byte. */
+  /**
+   * Undoes an acceptance whose credential the caller is known not to have. Asked again until PostgreSQL takes it, for
+   * some minutes: a lease that nobody holds would otherwise live until it expires.
+   */
   async undo(leaseId: string): Promise<void> {
-    await this.takeBack(`id = $1 and state in ('offered', 'active')`, leaseId);
+    await lastValueFrom(
+      defer(() => this.takeBack(`id = $1 and state in ('offered', 'active')`, leaseId)).pipe(
+        retry({ count: 60, delay: (_error, count) => timer(Math.min(5_000, 50 * 2 ** count)) }),
+      ),
+    );
   }
 
   /**

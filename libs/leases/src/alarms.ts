@@ -26,6 +26,16 @@ export class Alarms {
 
   /** Sets alarms for those that are due within the horizon; the sweep sets the others when their time comes near. */
   async set(leases: Due[]): Promise<void> {
+    // The same alarm set twice is one job.
+    await this.add(leases, (lease) => `${lease.id}@${lease.dueAt.getTime()}`);
+  }
+
+  /** Sets an alarm that rang too early once more: its first job is still there, so it gets another id. */
+  async setAgain(lease: Due): Promise<void> {
+    await this.add([lease], () => undefined);
+  }
+
+  private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
     if (near.length === 0) return;
     try {
@@ -34,8 +44,7 @@ export class Alarms {
           name: 'due',
           data: { leaseId: lease.id },
           opts: {
-            // The same alarm set twice is one job.
-            jobId: `${lease.id}@${lease.dueAt.getTime()}`,
+            jobId: jobIdOf(lease),
             delay: Math.max(0, Math.ceil(lease.dueInMs)),
             attempts: 1,
             removeOnComplete: true,

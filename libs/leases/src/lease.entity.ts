@@ -74,6 +74,10 @@ export class Lease {
   @Column('text', { name: 'user_name', nullable: true })
   userName!: string | null;
 
+  /** What its holder was seen to have renamed the user to. Not unique: it may be the name of one that is long gone. */
+  @Column('text', { name: 'renamed_to', nullable: true })
+  renamedTo!: string | null;
+
   @Column('jsonb')
   made!: MadeOfUser;
 

@@ -133,7 +133,7 @@ export class Revoking {
            update leases set state = $3, end_reason = coalesce($4, end_reason), claim_id = null,
              due_at = now() + $5 * interval '1 ms',
              ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
-             attempts = $6, absences = $7, looks_left = $8, last_error = $9, user_name = $10
+             attempts = $6, absences = $7, looks_left = $8, last_error = $9, renamed_to = $10
            where id = $1 and claim_id = $2 returning id, due_at, command_id
          ), forgotten as (
            update commands set forget_at = now() + $11 * interval '1 ms' from settled
@@ -150,7 +150,7 @@ export class Revoking {
           next.absences ?? lease.absences,
           next.looksLeft ?? lease.looksLeft,
           next.lastError === undefined ? lease.lastError : next.lastError,
-          next.userName ?? lease.userName,
+          next.renamedTo ?? lease.renamedTo,
           this.timing.commandMemoryMs,
         ],
       )) as Due[];
@@ -176,11 +176,11 @@ export class Revoking {
       case 'gone':
         return this.ended(lease, outcome.reason);
       case 'renamed':
-        return { state: row.state, dueInMs: 0, userName: outcome.userName };
+        return { state: row.state, dueInMs: 0, renamedTo: outcome.userName };
       case 'absent': {
         if (row.ageMs >= timing.propagationMs) {
           // Not lag, and no try of ours before this one: its holder removed it.
-          const untouched = lease.attempts === 0 && lease.absences === 0 && lease.lastError === null;
+          const untouched = lease.attempts === 0 && lease.absences === 0 && !lease.lastError && !lease.renamedTo;
           return this.ended(lease, outcome.wasHeld && untouched ? 'user_missing' : undefined);
         }
         return this.lookAgain(lease, row);
@@ -193,8 +193,10 @@ export class Revoking {
         }
         const attempts = lease.attempts + 1;
         const spent = attempts >= timing.maxAttempts;
-        if (outcome.permanent || spent || row.state === 'irrevocable') {
-          const lastError = `${spent && !outcome.permanent ? 'out of retries: ' : ''}${outcome.error}`.slice(0, 240);
+        // What we removed a moment ago lags too, however old the user is: one conflict is not final.
+        const permanent = outcome.permanent && !(outcome.mayBeLag && lease.attempts === 0);
+        if (permanent || spent || row.state === 'irrevocable') {
+          const lastError = `${spent && !permanent ? 'out of retries: ' : ''}${outcome.error}`.slice(0, 240);
           return { state: 'irrevocable', dueInMs: timing.irrevocableEveryMs, attempts, lastError };
         }
         return {
@@ -223,10 +225,14 @@ export class Revoking {
     return { state: 'ended', dueInMs, endReason, lastError: null };
   }
 
-  /** A tombstone was looked at: what was not destroyed this time is tried again soon, without counting as a look. */
+  /**
+   * A tombstone was looked at. A look without an answer does not count, since the user may be there; but one that AWS
+   * refuses does, and any at a lease that was forced out: its AWS may never answer again.
+   */
   private nextLook(lease: Lease, outcome: Outcome): Next {
-    const done = outcome.kind === 'gone' || outcome.kind === 'absent';
-    if (!done) return { state: 'ended', dueInMs: this.timing.unansweredRetryMs };
+    if (outcome.kind === 'renamed') return { state: 'ended', dueInMs: 0, renamedTo: outcome.userName };
+    if (outcome.kind === 'unanswered' && !lease.forced)
+      return { state: 'ended', dueInMs: this.timing.unansweredRetryMs };
     const looksLeft = lease.looksLeft - 1;
     return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? this.timing.tombstoneLooksMs.at(-looksLeft)! : null };
   }
@@ -249,7 +255,7 @@ interface Next {
   absences?: number;
   looksLeft?: number;
   lastError?: string | null;
-  userName?: string;
+  renamedTo?: string;
 }
 
 /** ± 50 %, so that leases refused together do not come back together. */

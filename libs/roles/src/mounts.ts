@@ -151,7 +151,7 @@ export class Mounts {
   }
 
   /**
-   * Removes every tainted mount whose last lease has ended, with its roles and root keys.
+   * Removes every tainted mount whose last lease has ended, with its roles and, a minute later, its root keys.
    * @returns the paths that are free now.
    */
   async removeEnded(): Promise<string[]> {
@@ -164,9 +164,11 @@ export class Mounts {
       )) as [{ id: string; path: string }[], number];
       const ids = gone.map((mount) => mount.id);
       await manager.query(`delete from roles where mount_id = any($1)`, [ids]);
-      // A tombstone of an ended row may still need the root keys for a look or two.
+      // A tombstone may still need the root keys for a look or two, and so may an intent whose statement began before
+      // the end of the mount was committed.
       await manager.query(
-        `delete from root_configs where mount_id in (select id from mounts where removed_at is not null)
+        `delete from root_configs
+         where mount_id in (select id from mounts where removed_at < now() - interval '1 minute')
            and not exists (select 1 from leases where mount_id = root_configs.mount_id and due_at is not null)`,
       );
       return gone.map((mount) => mount.path);

@@ -105,6 +105,7 @@ export class LendAndTakeBack1764000000000 implements MigrationInterface {
         token_id         uuid not null references tokens (id),
         request_id       text not null,
         user_name        text,
+        renamed_to       text,
         made             jsonb not null default '{}',
         access_key_id    text,
         renewable        boolean not null,

@@ -20,6 +20,6 @@ export class AlarmProcessor extends WorkerHost {
     if (lease) return this.revokeLease.execute(lease);
     // Rang early, or the lease was renewed: a new alarm, by Postgres's clock.
     const due = await this.revoking.dueIn(job.data.leaseId);
-    if (due) await this.alarms.setAgain(due);
+    if (due) this.alarms.setAgain(due);
   }
 }

@@ -2,7 +2,11 @@ import { InjectQueue } from '@nestjs/bullmq';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
 import type { Queue } from 'bullmq';
+import { firstValueFrom, from, timeout } from 'rxjs';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+
+/** Longest wait for the queue, milliseconds: a closing or an absent one may give no answer at all. */
+const queueAnswersWithinMs = 2_000;
 
 /** A lease and how long from now it is due, in milliseconds by Postgres's clock; `dueAt` only tells alarms apart. */
 export interface Due {
@@ -13,7 +17,8 @@ export interface Due {
 
 /**
  * The alarms: BullMQ jobs that say "look at this lease". They are hints. One that is lost costs at most a sweep,
- * one that comes twice finds nothing to do, so adding one is never awaited before a caller is answered.
+ * one that comes twice finds nothing to do, so nothing waits for one to be added but the sweep, which would otherwise
+ * run ahead of the queue, and it only for a while.
  */
 @Injectable()
 export class Alarms {
@@ -30,16 +35,21 @@ export class Alarms {
     await this.add(leases, (lease) => `${lease.id}@${lease.dueAt.getTime()}`);
   }
 
-  /** Sets an alarm that rang too early once more: its first job is still there, so it gets another id. */
-  async setAgain(lease: Due): Promise<void> {
-    await this.add([lease], () => undefined);
+  /** Sets alarms and returns at once. */
+  setSoon(leases: Due[]): void {
+    void this.set(leases);
+  }
+
+  /** Sets an alarm that rang too early once more, and returns at once: its first job is still there, so it gets another id. */
+  setAgain(lease: Due): void {
+    void this.add([lease], () => undefined);
   }
 
   private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
     if (near.length === 0) return;
     try {
-      await this.queue.addBulk(
+      const added = this.queue.addBulk(
         near.map((lease) => ({
           name: 'due',
           data: { leaseId: lease.id },
@@ -52,6 +62,7 @@ export class Alarms {
           },
         })),
       );
+      await firstValueFrom(from(added).pipe(timeout(queueAnswersWithinMs)));
     } catch (error) {
       this.logger.warn({
         msg: 'alarms not set; the sweep will find what is due',
@@ -59,10 +70,5 @@ export class Alarms {
         error: String(error),
       });
     }
-  }
-
-  /** Sets alarms and returns at once. */
-  setSoon(leases: Due[]): void {
-    void this.set(leases);
   }
 }

@@ -57,7 +57,7 @@ export class Revoking {
        ) select id, attempts, due_at as "dueAt", 0 as "dueInMs" from asked`,
       [...values, reason, this.timing.tombstoneLooksMs.length, force],
     )) as (Due & { attempts: number })[];
-    await this.alarms.set(asked);
+    this.alarms.setSoon(asked);
     return asked;
   }
 
@@ -156,7 +156,7 @@ export class Revoking {
       )) as Due[];
       return due ?? null;
     });
-    if (now?.dueAt) await this.alarms.set([now]);
+    if (now?.dueAt) this.alarms.setSoon([now]);
   }
 
   /** The rules of promises 1 and 5, as a plain decision. */

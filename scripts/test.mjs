@@ -6,6 +6,9 @@ import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { orSayWhyNot, root, setup } from './setup.mjs';
 
+/** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
+const limitMs = 20 * 60_000;
+
 /**
  * `npm test`: makes the checkout ready, then runs jest, with the arguments given, on a PostgreSQL of this run's own or on
  * the one at TEST_DATABASE_URL. The last words are jest's, and so is the exit code.
@@ -69,7 +72,12 @@ async function runJest(databaseUrl, temp, ending) {
     signalGroup(jest.pid, ending.reason);
     setTimeout(() => signalGroup(jest.pid, 'SIGKILL'), 5000).unref();
   });
+  const limit = setTimeout(() => {
+    process.stderr.write(`The run is ended after ${limitMs / 60_000} minutes: something in it never finishes.\n`);
+    signalGroup(jest.pid, 'SIGKILL');
+  }, limitMs);
   const [code] = await exited;
+  clearTimeout(limit);
   signalGroup(jest.pid, 'SIGKILL'); // workers, and processes that specs started
   endProcessesNaming(join(temp, 'tmp'));
   return code ?? 1;

@@ -18,7 +18,12 @@ describe('a system that is told to stop', () => {
 
     const stopped = world.stop();
     // From then on everything is being closed that does not wait for the revocation itself.
-    await eventually(() => world.http.call('GET', 'sys/health').then(() => false, () => true));
+    await eventually(() =>
+      world.http.call('GET', 'sys/health').then(
+        () => false,
+        () => true,
+      ),
+    );
     hold.release();
     await stopped;
 

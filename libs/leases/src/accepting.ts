@@ -1,7 +1,7 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { tokenIsAlive } from '#libs/access';
 import { OutOfTime } from '#libs/contracts';
-import { defer, lastValueFrom, retry, timer } from 'rxjs';
+import { defer, lastValueFrom, mergeMap, race, ReplaySubject, retry, throwError, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
@@ -13,9 +13,10 @@ import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
  * issues in flight: it is marked ended and committed first, and whatever slips past is refused here.
  */
 @Injectable()
-export class Accepting {
+export class Accepting implements OnApplicationShutdown {
   private waiting: { leaseId: string; accepted: () => void; refused: (error: unknown) => void }[] = [];
   private flushing: Promise<void> | null = null;
+  private readonly stopped = new ReplaySubject<void>(1);
 
   constructor(
     private readonly manager: EntityManager,
@@ -73,14 +74,25 @@ export class Accepting {
 
   /**
    * Undoes an acceptance whose credential the caller is known not to have. Asked again until PostgreSQL takes it, for
-   * some minutes: a lease that nobody holds would otherwise live until it expires.
+   * some minutes or until this process stops: a lease that nobody holds would otherwise live until it expires.
    */
   async undo(leaseId: string): Promise<void> {
     await lastValueFrom(
       defer(() => this.takeBack(`id = $1 and state in ('offered', 'active')`, leaseId)).pipe(
-        retry({ count: 60, delay: (_error, count) => timer(Math.min(5_000, 50 * 2 ** count)) }),
+        retry({
+          count: 60,
+          delay: (error, count) =>
+            race(
+              timer(Math.min(5_000, 50 * 2 ** count)),
+              this.stopped.pipe(mergeMap(() => throwError(() => error as Error))),
+            ),
+        }),
       ),
     );
+  }
+
+  onApplicationShutdown(): void {
+    this.stopped.next();
   }
 
   /**

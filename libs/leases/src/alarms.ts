@@ -2,7 +2,6 @@ import { InjectQueue } from '@nestjs/bullmq';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
 import type { Queue } from 'bullmq';
-import { firstValueFrom, from, timeout } from 'rxjs';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
 /** Longest wait for the queue, milliseconds: a closing or an absent one may give no answer at all. */
@@ -31,8 +30,9 @@ export class Alarms {
 
   /** Sets alarms for those that are due within the horizon; the sweep sets the others when their time comes near. */
   async set(leases: Due[]): Promise<void> {
-    // The same alarm set twice is one job.
-    await this.add(leases, (lease) => `${lease.id}@${lease.dueAt.getTime()}`);
+    // The same alarm set twice is one job. Of the lease's id its random part will do: a mount's path may hold characters
+    // that BullMQ refuses.
+    await this.add(leases, (lease) => `${lease.id.slice(lease.id.lastIndexOf('/') + 1)}@${lease.dueAt.getTime()}`);
   }
 
   /** Sets alarms and returns at once. */
@@ -48,6 +48,7 @@ export class Alarms {
   private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
     if (near.length === 0) return;
+    let silence: NodeJS.Timeout | undefined;
     try {
       const added = this.queue.addBulk(
         near.map((lease) => ({
@@ -62,13 +63,18 @@ export class Alarms {
           },
         })),
       );
-      await firstValueFrom(from(added).pipe(timeout(queueAnswersWithinMs)));
+      const unanswered = new Promise<never>((_, reject) => {
+        silence = setTimeout(reject, queueAnswersWithinMs, new Error('the queue does not answer')).unref();
+      });
+      await Promise.race([added, unanswered]);
     } catch (error) {
       this.logger.warn({
         msg: 'alarms not set; the sweep will find what is due',
         leases: near.length,
         error: String(error),
       });
+    } finally {
+      clearTimeout(silence);
     }
   }
 }

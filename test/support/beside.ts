@@ -1,10 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, Token } from '#libs/access';
+import { AccessModule } from '#libs/access';
 import type { IssueLeaseRequest } from '#libs/contracts';
-import { Lease } from '#libs/leases';
-import { Mount, Role, RootConfig } from '#libs/roles';
 import { databaseModule, queueModule } from '#libs/runtime';
 import { IssuerModule } from '../../apps/issuer/src/index.js';
 import { RevokerModule } from '../../apps/revoker/src/index.js';
@@ -42,7 +40,7 @@ function start(world: World, module: Parameters<typeof NestFactory.createApplica
 
 function connections({ options }: World) {
   return [
-    databaseModule(options.databaseUrl, [Lease, Mount, Role, RootConfig, Token], 4),
+    databaseModule(options.databaseUrl, 4),
     queueModule(options.databaseUrl),
     AccessModule.open(options.masterKey),
   ];

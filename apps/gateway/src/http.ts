@@ -2,6 +2,7 @@ import type { DynamicModule, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Health } from '#libs/runtime';
 import { HttpErrors } from './api/http-errors.js';
 import { formType } from './api/http-request.js';
 import { send } from './api/send.js';
@@ -10,8 +11,11 @@ import { createHttpServer } from './wire/http-server.js';
 /** Largest body that is read (contract.md 1.4). */
 const bodyLimit = 32 * 1024 * 1024;
 
-/** The gateway as a Nest application that does not listen yet. */
-export async function createGateway(module: DynamicModule, logger: LoggerService): Promise<NestFastifyApplication> {
+/** The gateway as a Nest application that does not listen yet; `health` is what it answers load balancers with. */
+export async function createGateway(
+  module: DynamicModule,
+  { logger, health }: { logger: LoggerService; health: Health },
+): Promise<NestFastifyApplication> {
   const adapter = new FastifyAdapter({
     serverFactory: (handler: Parameters<typeof createHttpServer>[0]) => createHttpServer(handler),
     bodyLimit,
@@ -19,8 +23,14 @@ export async function createGateway(module: DynamicModule, logger: LoggerService
     frameworkErrors: (_error: Error, _request: FastifyRequest, reply: FastifyReply) => send(reply, 400, { errors: [] }),
     // The API decides what a path means: slashes may be doubled and names may be anything.
     routerOptions: { maxParamLength: 16_384 },
+    // A request that came over a kept-alive connection while the gateway stops is served like any other.
+    return503OnClosing: false,
   });
-  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger, bodyParser: false });
+  const app = await NestFactory.create<NestFastifyApplication>(module, adapter, {
+    logger,
+    bodyParser: false,
+    abortOnError: false,
+  });
   const fastify = adapter.getInstance();
   fastify.removeAllContentTypeParsers();
   // A body is JSON whatever its type says, be it one that Fastify would refuse; the API reads the bytes itself
@@ -33,5 +43,11 @@ export async function createGateway(module: DynamicModule, logger: LoggerService
   });
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.useGlobalFilters(new HttpErrors());
+  fastify.get('/health/live', (_request, reply) => send(reply, 200, { live: true }));
+  fastify.get('/health/ready', async (_request, reply) => {
+    const readiness = await health.readiness();
+    send(reply, readiness.ready ? 200 : 503, { ...readiness });
+    return reply;
+  });
   return app;
 }

@@ -54,11 +54,17 @@ export class IssuerClient {
       reply = await this.send(command, hangUp);
       if (hangUp.aborted) throw new OutOfTime();
     } catch (error) {
-      if (error instanceof OutOfTime) await this.withdraw(command);
+      // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
+      if (error instanceof OutOfTime || error instanceof Unavailable) await this.withdraw(command);
       throw error;
     }
     if (reply.acceptRequired) await this.accept(reply.leaseId, command.requestId);
     return reply;
+  }
+
+  /** Resolves while the issuers' queue can be reached. */
+  async reached(): Promise<void> {
+    await this.issuers.connect();
   }
 
   /** An acceptance without an answer may stand: it is asked about again, and undone when that gives none either. */

@@ -4,10 +4,11 @@ import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, RpcErrors } from '#libs/runtime';
+import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import { IssueController } from './issue.controller.js';
+import { IssuerController } from './issuer.controller.js';
 
 /** The issuer: the only place that creates in AWS. */
 @Module({})
@@ -23,8 +24,9 @@ export class IssuerModule implements OnApplicationShutdown {
     return {
       module: IssuerModule,
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
-      controllers: [IssueController],
+      controllers: [IssuerController],
       providers: [
+        HeldLease,
         IssueLease,
         IssueSts,
         IssueUser,

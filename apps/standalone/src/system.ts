@@ -1,11 +1,11 @@
 import { createServer } from 'node:net';
 import type { INestApplicationContext, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, MasterKeyRefused, Token, Tokens } from '#libs/access';
+import { AccessModule, MasterKeyRefused, Tokens } from '#libs/access';
 import type { AwsSurroundings } from '#libs/aws';
-import { Lease, type LeaseTiming } from '#libs/leases';
-import { Mount, Role, RootConfig } from '#libs/roles';
-import { databaseModule, MemoryBus, migrate, migrateQueue, queueModule, StartRefused } from '#libs/runtime';
+import type { LeaseTiming } from '#libs/leases';
+import { databaseModule, Health, MemoryBus, migrate, migrateQueue, queueModule, StartRefused } from '#libs/runtime';
+import { DataSource } from 'typeorm';
 import { createGateway, GatewayModule, ISSUERS } from '../../gateway/src/index.js';
 import { IssuerModule } from '../../issuer/src/index.js';
 import { RevokerModule } from '../../revoker/src/index.js';
@@ -46,10 +46,11 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
 
   const bus = new MemoryBus();
   const connections = () => [
-    databaseModule(databaseUrl, [Lease, Mount, Role, RootConfig, Token]),
+    databaseModule(databaseUrl),
     queueModule(databaseUrl),
     AccessModule.open(options.masterKey),
   ];
+  const health = new Health();
   const started: { close(): Promise<void> }[] = [];
   const close = async () => {
     // The door first: what is inside still finds issuer and revoker.
@@ -70,11 +71,13 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
     await issuer.listen();
     const gateway = await createGateway(
       GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue)),
-      logger,
+      { logger, health },
     );
     started.push(gateway);
     await bootstrap(gateway, options.rootToken);
+    health.watch('postgresql', () => gateway.get(DataSource).query('select 1'));
     await gateway.listen(options.port, host);
+    health.serving();
     return { url: await gateway.getUrl(), close };
   } catch (error) {
     await close();

@@ -1,3 +1,4 @@
+export * from './access.env.js';
 export * from './access.module.js';
 export * from './keyring.js';
 export * from './token.entity.js';

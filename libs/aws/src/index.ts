@@ -12,6 +12,7 @@ export {
   type CallerIdentity,
   type RootSettings,
 } from './aws-account.js';
+export { awsEnv, surroundingsOf } from './aws.env.js';
 export { AmbiguousAccessKey, AwsRefused, type Made, madeBy } from './aws-errors.js';
 export { federationToken, type FederationTokenRequest } from './federation-token.js';
 export { Fence } from './fence.js';

@@ -1,15 +1,5 @@
 import { z } from 'zod';
-
-/** What every command carries, whatever it asks for (design.md, Messages). */
-const command = {
-  /** Unique per command; whatever is delivered twice under one id is one request. */
-  id: z.uuid(),
-  /** How long the asker still waits, in milliseconds: a duration, because clocks differ. */
-  waitMs: z.int().positive(),
-  /** Runs from the HTTP request to every log line. */
-  requestId: z.string(),
-  token: z.string(),
-};
+import { command, ttlCut } from './command.js';
 
 /** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
 const credential = z.object({
@@ -44,8 +34,8 @@ export const issueLease = {
     /** False where nothing in AWS must be taken back, so there is nothing to accept. */
     acceptRequired: z.boolean(),
     credential,
-    /** Set when the TTL was cut: what was wanted and what was left, both in milliseconds. */
-    ttlCut: z.object({ wantedMs: z.number(), limitMs: z.number() }).optional(),
+    /** Set when the TTL was cut. */
+    ttlCut: ttlCut.optional(),
   }),
 };
 

@@ -35,6 +35,15 @@ export class Finding {
     return lease ?? null;
   }
 
+  /** Whether this lease was asked for with this token, whatever has become of it. */
+  async wasAskedForBy(tokenId: string, leaseId: string): Promise<boolean> {
+    const found = (await this.manager.query(`select 1 from leases where id = $1 and token_id = $2`, [
+      leaseId,
+      tokenId,
+    ])) as unknown[];
+    return found.length > 0;
+  }
+
   /** What follows `prefix` (empty, or with its closing slash) in the ids of leases: whole ids' ends, and folders ending in `/`. */
   async children(prefix: string): Promise<string[]> {
     const rows = (await this.manager.query(

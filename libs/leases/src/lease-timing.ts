@@ -46,3 +46,19 @@ export type LeaseTiming = z.infer<typeof leaseTimingSchema>;
 
 /** Injection token of the timing in force. */
 export const LEASE_TIMING = Symbol('lease timing');
+
+/** The spans as one variable of the environment: a JSON object of those that differ from the defaults. */
+export const leaseTimingEnv = z.object({
+  LEASEHOLD_TIMING: z
+    .string()
+    .default('{}')
+    .transform((text, context): unknown => {
+      try {
+        return JSON.parse(text);
+      } catch {
+        context.addIssue({ code: 'custom', message: 'must be a JSON object' });
+        return z.NEVER;
+      }
+    })
+    .pipe(leaseTimingSchema),
+});

@@ -1,29 +1,35 @@
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DynamicModule } from '@nestjs/common';
-import { DataSource, type DataSourceOptions, type EntityTarget, type ObjectLiteral } from 'typeorm';
+import { Unavailable } from '#libs/contracts';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import { migrations } from './migrations/index.js';
 import { StartRefused } from './start-refused.js';
 
-function options(url: string, entities: EntityTarget<ObjectLiteral>[], poolSize: number): DataSourceOptions {
+/** Longest wait for a connection and for an answer, milliseconds: a caller hears of a lost database, it never hangs. */
+const connectsWithinMs = 3_000;
+const answersWithinMs = 15_000;
+
+function options(url: string, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
     url,
-    entities: entities as Function[],
     migrations,
     poolSize,
     synchronize: false,
     migrationsRun: false,
     logging: false,
     applicationName: 'leasehold',
+    connectTimeoutMS: connectsWithinMs,
   };
 }
 
 /**
  * Brings the schema at `url` to the newest version. A step of its own, never run by a service at its start.
  * Two at once are safe: an advisory lock lets one through, the other finds nothing left to do.
+ * @returns the names of the migrations that were run.
  */
-export async function migrate(url: string): Promise<void> {
-  const source = new DataSource(options(url, [], 2));
+export async function migrate(url: string): Promise<string[]> {
+  const source = new DataSource(options(url, 2));
   try {
     await source.initialize();
   } catch (error) {
@@ -32,7 +38,8 @@ export async function migrate(url: string): Promise<void> {
   const lock = source.createQueryRunner();
   try {
     await lock.query(`select pg_advisory_lock(hashtext('leasehold migrations'))`);
-    await source.runMigrations({ transaction: 'all' });
+    const run = await source.runMigrations({ transaction: 'all' });
+    return run.map((migration) => migration.name);
   } finally {
     await lock.query(`select pg_advisory_unlock(hashtext('leasehold migrations'))`);
     await lock.release();
@@ -40,7 +47,51 @@ export async function migrate(url: string): Promise<void> {
   }
 }
 
-/** The Nest module that gives a service its connections to PostgreSQL; `poolSize` is a number of connections. */
-export function databaseModule(url: string, entities: EntityTarget<ObjectLiteral>[], poolSize = 10): DynamicModule {
-  return TypeOrmModule.forRoot({ ...options(url, entities, poolSize), retryAttempts: 3, retryDelay: 500 });
+/**
+ * The Nest module that gives a service its connections to PostgreSQL. It waits until the database answers, and refuses
+ * (StartRefused) a schema that is older than this build; a newer one is fine.
+ */
+export function databaseModule(url: string, poolSize = 10): DynamicModule {
+  return TypeOrmModule.forRootAsync({
+    useFactory: () => ({
+      ...options(url, poolSize),
+      autoLoadEntities: true,
+      extra: { query_timeout: answersWithinMs },
+      retryAttempts: Number.MAX_SAFE_INTEGER,
+      retryDelay: 1_000,
+      toRetry: (error: unknown) => !(error instanceof StartRefused),
+    }),
+    dataSourceFactory: async (found) => {
+      const source = await new DataSource(found!).initialize();
+      try {
+        await refuseOlderSchema(source);
+        return source;
+      } catch (error) {
+        await source.destroy();
+        throw error;
+      }
+    },
+  });
+}
+
+async function refuseOlderSchema(source: DataSource): Promise<void> {
+  const newest = new (migrations.at(-1)!)().name;
+  const [table] = (await source.query(`select to_regclass('migrations') as name`)) as { name: string | null }[];
+  const found = table!.name ? await source.query(`select 1 from migrations where name = $1`, [newest]) : [];
+  if ((found as unknown[]).length > 0) return;
+  throw new StartRefused(`The schema of the database at DATABASE_URL is older than this build: run "npm run migrate".`);
+}
+
+const awayCodes = /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|08|57P0|53300)/;
+const awayTexts =
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered)/;
+
+/** `Unavailable` for an error that says that PostgreSQL is away, shutting down or silent; any other error as it is. */
+export function databaseIsAway(error: unknown): unknown {
+  const { code, message, driverError } = error as { code?: string; message?: string; driverError?: unknown };
+  const away = awayCodes.test(code ?? '') || awayTexts.test(message ?? '');
+  if (away) return new Unavailable('The database cannot be reached; try again in a moment.', { cause: error });
+  return driverError && driverError !== error && databaseIsAway(driverError) instanceof Unavailable
+    ? new Unavailable('The database cannot be reached; try again in a moment.', { cause: error })
+    : error;
 }

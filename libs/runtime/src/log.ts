@@ -8,8 +8,8 @@ import { pino, type DestinationStream, type Logger } from 'pino';
 export class JsonLog implements LoggerService {
   private readonly pino: Logger;
 
-  constructor(destination: DestinationStream, level = 'info') {
-    this.pino = pino({ level, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  constructor(destination: DestinationStream, level = 'info', base: Record<string, string> = {}) {
+    this.pino = pino({ level, base, timestamp: pino.stdTimeFunctions.isoTime }, destination);
   }
 
   log(message: unknown, ...rest: unknown[]): void {
@@ -34,7 +34,15 @@ export class JsonLog implements LoggerService {
 
   private write(level: 'info' | 'warn' | 'error' | 'debug' | 'trace', message: unknown, rest: unknown[]): void {
     const context = rest.at(-1);
-    const fields = typeof message === 'object' && message !== null ? message : { msg: String(message) };
+    const fields = fieldsOf(message);
     this.pino[level]({ ...(typeof context === 'string' ? { context } : {}), ...fields });
   }
+}
+
+/** Of an error its text alone: other fields may hold what must not be told, such as the URL that it failed at. */
+function fieldsOf(message: unknown): object {
+  if (message instanceof Error) return { msg: message.message, stack: message.stack };
+  if (typeof message !== 'object' || message === null) return { msg: String(message) };
+  if ('err' in message && message.err instanceof Error) return { msg: message.err.message };
+  return message;
 }

@@ -15,10 +15,23 @@ export async function migrateQueue(url: string): Promise<void> {
 }
 
 /**
- * The Nest module that connects BullMQ. Its PostgreSQL backend may lose events and rarely runs a job twice; jobs are
+ * The Nest module that connects BullMQ on PostgreSQL. That backend may lose events and rarely runs a job twice; jobs are
  * alarms and handlers may run twice, so nothing leans on either (docs/decisions/0004).
  */
 export function queueModule(url: string): DynamicModule {
   setDefaultBackendFactory(createPostgresBackend as never);
   return BullModule.forRoot({ connection: { connectionString: url, max: 4 } as never });
+}
+
+/** The same on Redis; keys begin with `namespace`. */
+export function redisQueueModule(url: string, namespace: string): DynamicModule {
+  return BullModule.forRoot({
+    prefix: namespace,
+    connection: {
+      url,
+      // Adding an alarm while Redis is away fails at once instead of waiting: the sweep sets it later.
+      enableOfflineQueue: false,
+      retryStrategy: (tries: number) => Math.min(2_000, 100 * tries),
+    } as never,
+  });
 }

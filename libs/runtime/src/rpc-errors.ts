@@ -1,13 +1,15 @@
 import { Catch, Logger, type RpcExceptionFilter, StandardSchemaValidationPipe } from '@nestjs/common';
 import { CodedError, InvalidRequest, toWire } from '#libs/contracts';
 import { type Observable, throwError } from 'rxjs';
+import { databaseIsAway } from './database.js';
 
 /** The one filter of a process that is reached by messages: code and message go out, what has no code is logged. */
 @Catch()
 export class RpcErrors implements RpcExceptionFilter {
   private readonly logger = new Logger(RpcErrors.name);
 
-  catch(error: unknown): Observable<never> {
+  catch(thrown: unknown): Observable<never> {
+    const error = databaseIsAway(thrown);
     if (!(error instanceof CodedError)) this.logger.error(error instanceof Error ? error.stack : String(error));
     return throwError(() => toWire(error));
   }

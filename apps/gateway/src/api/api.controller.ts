@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { All, Controller, Logger, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CodedError } from '#libs/contracts';
+import { databaseIsAway } from '#libs/runtime';
 import { isListVerb } from '../wire/list-verb.js';
 import { Api } from './api.js';
 import { errorAnswer } from './api-error.js';
@@ -44,7 +45,8 @@ export class ApiController {
       }
       const { status, body } = toBody(answer, id);
       send(reply, status, body);
-    } catch (error) {
+    } catch (thrown) {
+      const error = databaseIsAway(thrown);
       this.tell(error, id);
       const { status, errors } = errorAnswer(error);
       send(reply, status, { errors });

@@ -1,0 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AccessModule } from '#libs/access';
+import { commandClient, databaseModule, redisQueueModule, runService, watchDependencies } from '#libs/runtime';
+import { gatewayEnv } from './gateway.env.js';
+import { GatewayModule } from './gateway.module.js';
+import { createGateway } from './http.js';
+import { ISSUERS, IssuerClient } from './issuer-client.js';
+
+/** One gateway as a process of its own; any number of them, behind a load balancer that asks `/health/ready`. */
+await runService('gateway', gatewayEnv, async (env, { logger, health }) => {
+  const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
+  const app = await createGateway(
+    GatewayModule.configured(
+      [
+        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+      ],
+      env.LEASEHOLD_TIMING,
+      commandClient(ISSUERS, broker, env.LEASEHOLD_ISSUER_PUBLIC_KEY),
+    ),
+    { logger, health },
+  );
+  watchDependencies(app, health);
+  health.watch('rabbitmq', () => app.get(IssuerClient).reached());
+  await app.listen(env.PORT, env.LEASEHOLD_HOST);
+  logger.log({ msg: 'gateway listens', url: await app.getUrl() });
+  return {
+    close: async () => {
+      await sleep(env.LEASEHOLD_DRAIN_MS);
+      await app.close();
+    },
+  };
+});

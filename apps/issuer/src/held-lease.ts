@@ -1,0 +1,66 @@
+import { Injectable } from '@nestjs/common';
+import { type Caller, Tokens } from '#libs/access';
+import {
+  type AcceptLeaseReply,
+  type AcceptLeaseRequest,
+  InvalidRequest,
+  PermissionDenied,
+  type RenewLeaseReply,
+  type RenewLeaseRequest,
+  type RevokeLeaseReply,
+  type RevokeLeaseRequest,
+  type WithdrawLeaseReply,
+  type WithdrawLeaseRequest,
+} from '#libs/contracts';
+import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
+
+/**
+ * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
+ * the check of the token is the same (design.md, promise 7).
+ */
+@Injectable()
+export class HeldLease {
+  constructor(
+    private readonly tokens: Tokens,
+    private readonly finding: Finding,
+    private readonly accepting: Accepting,
+    private readonly renewing: Renewing,
+    private readonly revoking: Revoking,
+  ) {}
+
+  /** @throws CodedError `permission_denied` when another token asked for the lease; `out_of_time` when the offer has lapsed. */
+  async accept({ token, leaseId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+    const caller = await this.tokens.authenticate(token);
+    if (!(await this.finding.wasAskedForBy(caller.token.id, leaseId))) throw new PermissionDenied();
+    await this.accepting.accept(leaseId);
+    return { leaseId };
+  }
+
+  /** @throws CodedError `permission_denied` */
+  async withdraw({ token, commandId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    await this.tokens.authenticate(token);
+    await this.accepting.withdraw(commandId);
+    return { commandId };
+  }
+
+  /** @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4. */
+  async renew({ token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
+    await this.authorize(token);
+    const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000);
+    return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
+  }
+
+  /** @throws CodedError `permission_denied`, `invalid_request` when there is no such lease. */
+  async revoke({ token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
+    await this.authorize(token);
+    if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
+    await this.revoking.ask({ leaseId }, 'revoked');
+    return { leaseId };
+  }
+
+  private async authorize(token: string): Promise<Caller> {
+    const caller = await this.tokens.authenticate(token);
+    if (!caller.mayDoAnything()) throw new PermissionDenied();
+    return caller;
+  }
+}

@@ -1,0 +1,55 @@
+import { Controller } from '@nestjs/common';
+import { MessagePattern, Payload } from '@nestjs/microservices';
+import {
+  acceptLease,
+  type AcceptLeaseReply,
+  type AcceptLeaseRequest,
+  issueLease,
+  type IssueLeaseReply,
+  type IssueLeaseRequest,
+  renewLease,
+  type RenewLeaseReply,
+  type RenewLeaseRequest,
+  revokeLease,
+  type RevokeLeaseReply,
+  type RevokeLeaseRequest,
+  withdrawLease,
+  type WithdrawLeaseReply,
+  type WithdrawLeaseRequest,
+} from '#libs/contracts';
+import { HeldLease } from './held-lease.js';
+import { IssueLease } from './issue-lease.js';
+
+/** The issuer's doors, one per command. */
+@Controller()
+export class IssuerController {
+  constructor(
+    private readonly issuing: IssueLease,
+    private readonly held: HeldLease,
+  ) {}
+
+  @MessagePattern(issueLease.pattern)
+  issue(@Payload({ schema: issueLease.request }) command: IssueLeaseRequest): Promise<IssueLeaseReply> {
+    return this.issuing.execute(command);
+  }
+
+  @MessagePattern(acceptLease.pattern)
+  accept(@Payload({ schema: acceptLease.request }) command: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+    return this.held.accept(command);
+  }
+
+  @MessagePattern(withdrawLease.pattern)
+  withdraw(@Payload({ schema: withdrawLease.request }) command: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    return this.held.withdraw(command);
+  }
+
+  @MessagePattern(renewLease.pattern)
+  renew(@Payload({ schema: renewLease.request }) command: RenewLeaseRequest): Promise<RenewLeaseReply> {
+    return this.held.renew(command);
+  }
+
+  @MessagePattern(revokeLease.pattern)
+  revoke(@Payload({ schema: revokeLease.request }) command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
+    return this.held.revoke(command);
+  }
+}

@@ -1,0 +1,29 @@
+import { NestFactory } from '@nestjs/core';
+import { AccessModule } from '#libs/access';
+import { surroundingsOf } from '#libs/aws';
+import { CommandServer, databaseModule, redisQueueModule, runService, watchDependencies } from '#libs/runtime';
+import { issuerEnv } from './issuer.env.js';
+import { IssuerModule } from './issuer.module.js';
+
+/** One issuer as a process of its own; any number of them share the queue of commands. */
+await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) => {
+  const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
+  const server = new CommandServer(broker, env.LEASEHOLD_ISSUER_KEY, env.LEASEHOLD_PREFETCH);
+  const app = await NestFactory.createMicroservice(
+    IssuerModule.configured(
+      [
+        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+      ],
+      env.LEASEHOLD_TIMING,
+      surroundingsOf(env),
+    ),
+    { strategy: server, logger, abortOnError: false },
+  );
+  watchDependencies(app, health);
+  health.watch('rabbitmq', server.reached);
+  metrics.gauge('leasehold_commands_in_flight', 'Commands at work now.', () => server.underWay);
+  await app.listen();
+  return app;
+});

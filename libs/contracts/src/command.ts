@@ -1,0 +1,15 @@
+import { z } from 'zod';
+
+/** What every command carries, whatever it asks for (design.md, Messages). */
+export const command = {
+  /** Unique per command; whatever is delivered twice under one id is one request. */
+  id: z.uuid(),
+  /** How long the asker still waits, in milliseconds: a duration, because clocks differ. */
+  waitMs: z.int().positive(),
+  /** Runs from the HTTP request to every log line. */
+  requestId: z.string(),
+  token: z.string(),
+};
+
+/** A TTL that was cut: what was wanted and what was left, both in milliseconds. */
+export const ttlCut = z.object({ wantedMs: z.number(), limitMs: z.number() });

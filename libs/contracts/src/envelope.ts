@@ -1,0 +1,113 @@
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
+import { CompactEncrypt, compactDecrypt } from 'jose';
+import { InvalidRequest } from './errors.js';
+import { type CodedErrorWire, fromWire } from './coded-error-wire.js';
+
+/**
+ * How a command crosses the broker (design.md, Messages): a JWE to the issuers' public key, and in it a fresh key that
+ * the answer comes back under. Whoever owns the broker can neither read a command or an answer nor make one up: the
+ * name of the command is inside the seal, and an answer is bound to the id of the command it answers.
+ */
+
+const commandSeal = { alg: 'ECDH-ES', enc: 'A256GCM' } as const;
+const answerSeal = { alg: 'dir', enc: 'A256GCM' } as const;
+
+/** What an issuer says: what was asked for, or an error with a code. */
+export type Answer = { reply: unknown } | { error: CodedErrorWire };
+
+/** A command on its way, and the key that its answer is sealed under. */
+export interface SealedCommand {
+  sealed: string;
+  answerKey: Uint8Array;
+}
+
+/** A command as its issuer reads it. */
+export interface OpenedCommand {
+  pattern: string;
+  body: unknown;
+  /** Seals what is said back; the asker alone can open it. */
+  seal(answer: Answer): Promise<string>;
+}
+
+/** A new pair of keys for the issuers of one system, each as one line of base64 (PKCS #8 and SPKI, P-256). */
+export function newIssuerKeys(): { privateKey: string; publicKey: string } {
+  const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return {
+    privateKey: pair.privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64'),
+    publicKey: pair.publicKey.export({ type: 'spki', format: 'der' }).toString('base64'),
+  };
+}
+
+/** Reads the issuers' private key. Throws when the text is none; the error does not repeat it. */
+export function parseIssuerPrivateKey(text: string): KeyObject {
+  return ofCurve(createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' }));
+}
+
+/** Reads the issuers' public key. Throws when the text is none. */
+export function parseIssuerPublicKey(text: string): KeyObject {
+  return ofCurve(createPublicKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'spki' }));
+}
+
+function ofCurve(key: KeyObject): KeyObject {
+  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') throw new Error('not a key on the curve P-256');
+  return key;
+}
+
+/** Seals a command to the issuers. */
+export async function sealCommand(publicKey: KeyObject, pattern: string, body: unknown): Promise<SealedCommand> {
+  const answerKey = randomBytes(32);
+  const content = JSON.stringify({ pattern, body, answerKey: answerKey.toString('base64url') });
+  const sealed = await new CompactEncrypt(Buffer.from(content)).setProtectedHeader(commandSeal).encrypt(publicKey);
+  return { sealed, answerKey };
+}
+
+/** @throws InvalidRequest when it was not sealed to this key, or was changed on its way. */
+export async function openCommand(privateKey: KeyObject, sealed: unknown): Promise<OpenedCommand> {
+  try {
+    const { plaintext } = await compactDecrypt(sealed as string, privateKey, {
+      keyManagementAlgorithms: [commandSeal.alg],
+      contentEncryptionAlgorithms: [commandSeal.enc],
+    });
+    const { pattern, body, answerKey } = JSON.parse(Buffer.from(plaintext).toString()) as Record<string, unknown>;
+    const key = Buffer.from(answerKey as string, 'base64url');
+    if (typeof pattern !== 'string' || key.length !== 32) throw new Error('incomplete');
+    const answers = fingerprint(sealed as string);
+    return {
+      pattern,
+      body,
+      seal: (answer) =>
+        new CompactEncrypt(Buffer.from(JSON.stringify(answer)))
+          .setProtectedHeader({ ...answerSeal, answers })
+          .encrypt(key),
+    };
+  } catch (cause) {
+    throw new InvalidRequest("The command cannot be opened: seal it to the issuers' public key.", { cause });
+  }
+}
+
+/**
+ * Opens the answer to a command.
+ * @throws CodedError that the issuer answered with; Error when the answer was made by somebody else.
+ */
+export async function openAnswer(command: SealedCommand, sealed: string): Promise<unknown> {
+  const { plaintext, protectedHeader } = await compactDecrypt(sealed, command.answerKey, {
+    keyManagementAlgorithms: [answerSeal.alg],
+    contentEncryptionAlgorithms: [answerSeal.enc],
+  });
+  if (protectedHeader.answers !== fingerprint(command.sealed)) throw new Error('The answer is to another command.');
+  const answer = JSON.parse(Buffer.from(plaintext).toString()) as Answer;
+  if ('error' in answer) throw fromWire(answer.error) ?? new Error('The error in the answer cannot be read.');
+  return answer.reply;
+}
+
+/** Ties an answer to the very message it answers. */
+function fingerprint(sealed: string): string {
+  return createHash('sha256').update(sealed).digest('base64url');
+}

@@ -1,0 +1,11 @@
+import { z } from 'zod';
+import { command } from './command.js';
+
+/** Ends a lease now; its credential is taken back by itself, and need not be gone from AWS when the answer comes. */
+export const revokeLease = {
+  pattern: 'lease.revoke',
+  request: z.object({ ...command, leaseId: z.string() }),
+  reply: z.object({ leaseId: z.string() }),
+};
+export type RevokeLeaseRequest = z.infer<typeof revokeLease.request>;
+export type RevokeLeaseReply = z.infer<typeof revokeLease.reply>;

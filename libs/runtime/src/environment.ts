@@ -1,0 +1,78 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { StartRefused } from './start-refused.js';
+
+/** The pieces of which every service makes the schema of its environment. None has a secret as its default. */
+export const databaseEnv = z.object({
+  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  /** Connections to PostgreSQL that one process opens. */
+  LEASEHOLD_DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(10),
+});
+export const redisEnv = z.object({
+  REDIS_URL: z.url({ protocol: /^rediss?$/, error: 'must be a redis:// URL' }),
+});
+export const brokerEnv = z.object({
+  RABBITMQ_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
+});
+export const processEnv = z.object({
+  /** First word of every queue, exchange and key, so that systems can share a broker and a Redis. */
+  LEASEHOLD_NAMESPACE: z
+    .string()
+    .regex(/^[\w-]{1,40}$/, 'must be 1 to 40 letters, digits, "_" or "-"')
+    .default('leasehold'),
+  /** Where health and metrics are answered. */
+  LEASEHOLD_OPERATIONS_HOST: z.string().min(1).default('127.0.0.1'),
+  LEASEHOLD_OPERATIONS_PORT: z.coerce.number().int().min(0).max(65_535).default(9102),
+  LEASEHOLD_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+});
+
+/** A variable that holds what `parse` understands, such as a key; the error names what is wrong without repeating it. */
+export function parsed<T>(parse: (text: string) => T, wrong: string) {
+  return z.string().transform((text, context): T => {
+    try {
+      return parse(text);
+    } catch {
+      context.addIssue({ code: 'custom', message: wrong });
+      return z.NEVER;
+    }
+  });
+}
+
+/**
+ * Reads the environment of a service by its schema. An empty variable counts as absent, and `NAME_FILE` names a file that
+ * holds the value of `NAME`.
+ * @throws StartRefused with one sentence that names every variable that is missing or wrong.
+ */
+export function readEnvironment<Schema extends z.ZodObject>(
+  service: string,
+  schema: Schema,
+  env: NodeJS.ProcessEnv,
+): z.output<Schema> {
+  const unreadable: string[] = [];
+  const given: Record<string, string> = {};
+  for (const name of Object.keys(schema.shape)) {
+    const file = env[`${name}_FILE`];
+    const value = env[name] || (file && contentOf(file, () => unreadable.push(`${name}_FILE cannot be read`)));
+    if (value) given[name] = value;
+  }
+  const read = schema.safeParse(given);
+  const faults = [
+    ...unreadable,
+    ...(read.error?.issues ?? []).map((issue) => {
+      const name = issue.path.map(String).join('.');
+      return name in given || issue.path.length > 1 ? `${name} ${issue.message}` : `${name} is missing`;
+    }),
+  ];
+  if (!read.success || faults.length > 0)
+    throw new StartRefused(`The ${service} does not start: ${faults.join('; ')}.`);
+  return read.data;
+}
+
+function contentOf(file: string, unreadable: () => void): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    unreadable();
+    return '';
+  }
+}

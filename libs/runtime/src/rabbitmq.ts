@@ -1,0 +1,208 @@
+import { randomUUID, type KeyObject } from 'node:crypto';
+import { Logger } from '@nestjs/common';
+import {
+  type ClientProviderOptions,
+  ClientRMQ,
+  type RmqOptions,
+  RmqRecord,
+  type RmqRecordOptions,
+  ServerRMQ,
+} from '@nestjs/microservices';
+import type { Channel, ConsumeMessage } from 'amqplib';
+import {
+  type Answer,
+  fromWire,
+  InvalidRequest,
+  openAnswer,
+  openCommand,
+  type SealedCommand,
+  sealCommand,
+  toWire,
+  Unavailable,
+} from '#libs/contracts';
+import { concatMap, defer, firstValueFrom, lastValueFrom, type Observable } from 'rxjs';
+
+/** How a process reaches the broker. */
+export interface Broker {
+  /** `amqp://user:password@host:port/vhost`. */
+  url: string;
+  /** First word of every queue and exchange, so that systems can share a virtual host. */
+  namespace: string;
+}
+
+/** Of both ends: a queue declared in two ways is refused by the broker, and the refusal ends the connection. */
+const commandQueue = (broker: Broker) => ({
+  urls: [broker.url],
+  queue: `${broker.namespace}.commands`,
+  queueOptions: { durable: true },
+  socketOptions: {
+    heartbeatIntervalInSeconds: 5,
+    reconnectTimeInSeconds: 1,
+    // Without it an answer waits 40 ms for the acknowledgement of the frame before it.
+    connectionOptions: { noDelay: true, timeout: 5_000 },
+  },
+});
+
+/** What crosses the broker on the way back; an error is in the clear when the command could not be opened at all. */
+type Response = { sealed: string } | { error: unknown };
+
+/**
+ * Takes commands from the queue: opens the seal, calls the handler, seals what it says, answers, acknowledges. Whatever
+ * is wrong with a command, it is answered with a coded error and acknowledged, since one that stays unacknowledged takes
+ * a place of `prefetch` for good. Closing it takes no more and lets what was begun finish.
+ */
+export class CommandServer extends ServerRMQ {
+  private readonly log = new Logger(CommandServer.name);
+  private readonly consumerTag: string;
+  private consuming: Channel | null = null;
+  private inFlight = 0;
+  private drained: (() => void) | null = null;
+
+  /** `prefetch`: commands at work at once. */
+  constructor(
+    broker: Broker,
+    private readonly privateKey: KeyObject,
+    prefetch: number,
+  ) {
+    const consumerTag = randomUUID();
+    super({
+      ...commandQueue(broker),
+      noAck: false,
+      prefetchCount: prefetch,
+      consumerTag,
+    } as RmqOptions['options'] & {});
+    this.consumerTag = consumerTag;
+  }
+
+  /** Resolves while the broker is connected and commands can come. */
+  readonly reached = async (): Promise<void> => {
+    if ((await firstValueFrom(this.status)) !== 'connected') throw new Error('the broker is away');
+  };
+
+  /** Commands at work now. */
+  get underWay(): number {
+    return this.inFlight;
+  }
+
+  override async setupChannel(channel: Channel, callback: Function): Promise<void> {
+    this.consuming = channel;
+    await super.setupChannel(channel, callback);
+  }
+
+  override async close(): Promise<void> {
+    await this.consuming?.cancel(this.consumerTag).catch(() => undefined); // a channel that is gone consumes nothing
+    if (this.inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.drained = resolve;
+      });
+    }
+    await super.close();
+  }
+
+  override async handleMessage(delivery: object | null, channel: Channel): Promise<void> {
+    if (!delivery) return;
+    const message = delivery as ConsumeMessage;
+    this.inFlight += 1;
+    const { replyTo, correlationId } = message.properties as { replyTo?: string; correlationId?: string };
+    try {
+      const response = await this.respond(message);
+      if (replyTo) {
+        const packet = { id: correlationId, response, isDisposed: true };
+        channel.sendToQueue(replyTo, Buffer.from(JSON.stringify(packet)), { correlationId });
+      }
+      channel.ack(message);
+    } catch (error) {
+      // The channel is gone, and with it the asker's way to hear of it; the broker delivers again what is unacknowledged.
+      this.log.warn({ msg: 'answer not sent', error: String(error) });
+    } finally {
+      this.inFlight -= 1;
+      if (this.inFlight === 0) this.drained?.();
+    }
+  }
+
+  private async respond(message: ConsumeMessage): Promise<Response> {
+    let command;
+    try {
+      command = await openCommand(this.privateKey, sealedIn(message));
+    } catch (error) {
+      // There is no key to seal this under, and nothing in it that the broker's owner does not know.
+      return { error: toWire(error) };
+    }
+    return { sealed: await command.seal(await this.answer(command.pattern, command.body, message)) };
+  }
+
+  private async answer(pattern: string, body: unknown, message: ConsumeMessage): Promise<Answer> {
+    const handler = this.getHandlerByPattern(pattern);
+    if (!handler) return { error: toWire(new InvalidRequest(`There is no command "${pattern}".`)) };
+    try {
+      const told = this.transformToObservable(await handler(body, message)) as Observable<unknown>;
+      return { reply: await lastValueFrom(told, { defaultValue: undefined }) };
+    } catch (error) {
+      return { error: toWire(fromWire(error) ?? error) };
+    }
+  }
+}
+
+function sealedIn(message: ConsumeMessage): unknown {
+  const packet = JSON.parse(message.content.toString()) as { data?: { sealed?: unknown } } | null;
+  return packet?.data?.sealed;
+}
+
+/**
+ * Sends commands, sealed, each with an end: what its asker no longer waits for is dropped by the broker. A lost connection
+ * fails at once what was under way, since its answers can never arrive.
+ */
+export class CommandClient extends ClientRMQ {
+  private readonly publicKey: KeyObject;
+
+  constructor({ broker, publicKey }: { broker: Broker; publicKey: KeyObject }) {
+    // The queue is the issuers'; who sends needs no right to declare it.
+    super({ ...commandQueue(broker), noAssert: true, persistent: false } as never);
+    this.publicKey = publicKey;
+  }
+
+  /** @throws CodedError that the issuer answered with; Unavailable when no issuer was reached or the way back broke. */
+  override send<Reply>(pattern: string, command: unknown): Observable<Reply> {
+    return defer(() => sealCommand(this.publicKey, pattern, command)).pipe(
+      concatMap((sealed) =>
+        super
+          .send<Response>('sealed', this.message(sealed, (command as { waitMs: number }).waitMs))
+          .pipe(concatMap((response) => opened(sealed, response))),
+      ),
+    ) as Observable<Reply>;
+  }
+
+  private message(command: SealedCommand, waitMs: number): RmqRecord {
+    const options = { expiration: Math.ceil(waitMs), mandatory: true };
+    return new RmqRecord({ sealed: command.sealed }, options as RmqRecordOptions);
+  }
+
+  override async setupChannel(channel: Channel, resolve: Function): Promise<void> {
+    channel.on('return', (message: ConsumeMessage) => {
+      this.fail(message.properties.correlationId as string, 'No issuer has ever listened here.');
+    });
+    await super.setupChannel(channel, resolve);
+  }
+
+  override registerDisconnectListener(client: never): void {
+    super.registerDisconnectListener(client);
+    (client as { addListener(event: string, listener: () => void): void }).addListener('disconnect', () => {
+      for (const id of this.routingMap.keys()) this.fail(id, 'The connection to the broker was lost.');
+    });
+  }
+
+  private fail(id: string, text: string): void {
+    const answer = this.routingMap.get(id);
+    answer?.({ err: new Unavailable(text), isDisposed: true });
+  }
+}
+
+async function opened(command: SealedCommand, response: Response): Promise<unknown> {
+  if ('sealed' in response) return openAnswer(command, response.sealed);
+  throw fromWire(response.error) ?? new Unavailable('The answer of the issuer cannot be read.');
+}
+
+/** The client under the injection token `name`, for `ClientsModule.register`. */
+export function commandClient(name: symbol, broker: Broker, publicKey: KeyObject): ClientProviderOptions {
+  return { name, customClass: CommandClient, options: { broker, publicKey } } as ClientProviderOptions;
+}

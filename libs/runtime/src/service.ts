@@ -1,0 +1,97 @@
+import { createServer, type Server } from 'node:http';
+import type { LoggerService } from '@nestjs/common';
+import { pino } from 'pino';
+import type { z } from 'zod';
+import { type processEnv, readEnvironment } from './environment.js';
+import { Health } from './health.js';
+import { JsonLog } from './log.js';
+import { Metrics } from './metrics.js';
+import { StartRefused } from './start-refused.js';
+
+/** What the process gives to the service that runs in it. */
+export interface Host {
+  logger: LoggerService;
+  health: Health;
+  metrics: Metrics;
+}
+
+/** A service that runs. */
+export interface Running {
+  /** Takes nothing new and lets what was begun finish. */
+  close(): Promise<void>;
+}
+
+/**
+ * Runs one service as this process until SIGTERM or SIGINT: reads its environment, answers health and metrics from the
+ * first moment on, starts it, stops it. `start` may wait for dependencies as long as it takes; what it refuses with a
+ * StartRefused ends the process with that sentence.
+ */
+export async function runService<Schema extends z.ZodObject<typeof processEnv.shape>>(
+  name: string,
+  schema: Schema,
+  start: (env: z.output<Schema>, host: Host) => Promise<Running>,
+): Promise<void> {
+  // The SDK's version is pinned, and tried on the Node that the project asks for.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
+  try {
+    const env = readEnvironment(name, schema, process.env);
+    const common = env as unknown as z.output<typeof processEnv>;
+    const logger = new JsonLog(pino.destination(1), common.LEASEHOLD_LOG_LEVEL, { service: name });
+    const host: Host = { logger, health: new Health(), metrics: new Metrics(name) };
+    const operations = await listen(host, common.LEASEHOLD_OPERATIONS_HOST, common.LEASEHOLD_OPERATIONS_PORT);
+    let running: Running | null = null;
+    let stopping = false;
+    const stop = async (signal: string) => {
+      if (stopping) process.exit(130); // a second signal means: at once
+      stopping = true;
+      host.health.stopping();
+      logger.log({ msg: `${name} stops`, signal });
+      try {
+        await running?.close();
+      } catch (error) {
+        logger.error({ msg: `${name} did not stop cleanly`, error: String(error) });
+      }
+      process.exit(0);
+    };
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
+    running = await start(env, host);
+    host.health.serving();
+    logger.log({ msg: `${name} serves`, operations: portOf(operations) });
+  } catch (error) {
+    process.stderr.write(
+      `${error instanceof StartRefused ? error.message : ((error as Error).stack ?? String(error))}\n`,
+    );
+    process.exit(1);
+  }
+}
+
+/** Answers `/health/live`, `/health/ready` and `/metrics`, for those who run the process; callers never come here. */
+async function listen({ health, metrics }: Host, host: string, port: number): Promise<Server> {
+  const server = createServer((request, response) => {
+    const answer = (status: number, type: string, body: string) =>
+      response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body);
+    const json = (status: number, body: object) => answer(status, 'application/json', `${JSON.stringify(body)}\n`);
+    switch (request.url) {
+      case '/health/live':
+        return json(200, { live: true });
+      case '/health/ready':
+        return void health.readiness().then((readiness) => json(readiness.ready ? 200 : 503, readiness));
+      case '/metrics':
+        return void metrics.text().then((text) => answer(200, metrics.contentType, text));
+      default:
+        return json(404, { errors: ['There are /health/live, /health/ready and /metrics.'] });
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  }).catch((error: NodeJS.ErrnoException) => {
+    throw new StartRefused(`LEASEHOLD_OPERATIONS_PORT ${port} of ${host} cannot be listened on (${error.code}).`);
+  });
+  return server;
+}
+
+function portOf(server: Server): number | undefined {
+  const address = server.address();
+  return address && typeof address === 'object' ? address.port : undefined;
+}

@@ -117,6 +117,40 @@ describe('a lease among the faults of its neighbours', () => {
     await comesToRest(world);
   });
 
+  it('leaves nothing of an issue whose group it may not use, and may not leave either', async () => {
+    await writeRole(world, 'grouped', { iam_groups: 'admins' });
+    world.simulator.account().createGroup('admins', {});
+    const refused = await world.http.call('GET', 'aws/creds/grouped');
+    expect(refused.status).toBe(400);
+    expect(refused.body.errors[0]).toMatch(/^Error adding user to group: AccessDenied/);
+    await comesToRest(world);
+    expect(world.lentUsers()).toEqual([]);
+  });
+
+  it('does not make who revokes a prefix wait for what nobody was given', async () => {
+    world.simulator.faults.fail({ action: 'CreateUser', code: 'ServiceFailure', status: 500 });
+    expect((await world.http.call('GET', 'aws/creds/deploy')).status).toBe(400);
+    world.simulator.faults.clear();
+    const halfMade = (await world.leases()).find((row) => row.state === 'revoking')!;
+    expect(halfMade.accepted_at).toBeNull();
+    await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws/creds/deploy');
+    expect((await rowOf(world, halfMade.id)).state).toBe('revoking');
+    await comesToRest(world);
+  });
+
+  it('shows a person what was never handed over and cannot be taken back', async () => {
+    world.simulator.faults.fail({ action: 'PutUserPolicy', code: 'MalformedPolicyDocument' });
+    world.simulator.faults.fail({ action: 'DeleteUser', code: 'AccessDenied', status: 403 });
+    expect((await world.http.call('GET', 'aws/creds/deploy')).status).toBe(400);
+    await eventually(async () => (await world.leases()).some((row) => row.state === 'irrevocable'));
+    const { id } = (await world.leases()).find((row) => row.state === 'irrevocable')!;
+    const { data } = (await world.http.must(200, 'PUT', 'sys/leases/lookup', { lease_id: id })).body;
+    expect(data).toMatchObject({ revoke_error: expect.stringContaining('AccessDenied') });
+    world.simulator.faults.clear();
+    await world.http.must(204, 'PUT', `sys/revoke/${id}`);
+    await comesToRest(world);
+  });
+
   it('goes on by itself when AWS throttles, and does not count it', async () => {
     const lent = await lend(world, 'deploy');
     world.simulator.faults.fail({ action: 'Delete*', code: 'Throttling', status: 400, times: 12 });

@@ -170,6 +170,7 @@ export interface LeaseRow {
   looks_left: number;
   last_error: string | null;
   due_at: Date | null;
+  accepted_at: Date | null;
   expires_at: Date | null;
   account_id: string;
 }

@@ -401,6 +401,19 @@ describe('destroying a user', () => {
     expect(error.message).toContain('iam:ListSSHPublicKeys, iam:DeactivateMFADevice');
   });
 
+  it('removes the user although it may not take out of a group what it could never put into it', async () => {
+    stub.on('RemoveUserFromGroup', accessDenied);
+    expect(await destroyIamUser(account, { ...record, groups: ['admins'] })).toBe('destroyed');
+  });
+
+  it('names the right that is missing when what it may not remove is in the way', async () => {
+    stub.on('RemoveUserFromGroup', accessDenied, accessDenied).on('DeleteUser', conflict, conflict);
+    stub.on('ListGroupsForUser', pageOf('Groups', 'GroupName', 'admins'));
+    const error = await failureOf(destroyIamUser(account, { ...record, groups: ['admins'] }));
+    expect(error).toMatchObject({ code: 'aws_refused', permanent: true });
+    expect(error.message).toContain('iam:RemoveUserFromGroup');
+  });
+
   it('leaves the next attempt to try when nothing is in the way that it could see', async () => {
     stub.on('DeleteUser', conflict, conflict);
     const error = await failureOf(destroyIamUser(account, record));

@@ -135,7 +135,8 @@ const waysIn = [accessKey, loginProfile, signingCertificate, sshPublicKey, servi
 const waysOn = [inlinePolicy, attachedPolicy, group, mfaDevice];
 
 /**
- * Removes things side by side and waits for all of them; what is not there any more is fine.
+ * Removes things side by side and waits for all of them; what is not there any more is fine, and so is what AWS refuses to
+ * remove, unless it is a key.
  * @returns whether anything was there
  * @throws {CodedError} of the first that could not be removed
  */
@@ -149,6 +150,9 @@ export async function removeAll(account: AwsAccount, userName: string, things: A
         if (!(error instanceof AwsFailure)) throw error;
         // Gone because of our own unanswered try, or gone before.
         if (error.awsCode === 'NoSuchEntity') return error.unanswered;
+        // It may never have been made, for want of the same right: DeleteUser says whether it is in the way. A key has no
+        // such benefit of the doubt, since what comes after it widens what it may do.
+        if (error.kind === 'refused' && kind !== accessKey) return false;
         throw error.toError(`Error calling ${kind.removeAction}`);
       }
     }),

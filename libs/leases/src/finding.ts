@@ -15,8 +15,8 @@ export interface FoundLease {
   lastError: string | null;
 }
 
-/** Handed over and not ended: what a caller may know of. */
-const visible = `state in ('active', 'revoking', 'irrevocable') and accepted_at is not null
+/** What a caller may know of: handed over and not ended; and what a person must look at, handed over or not. */
+const visible = `(state in ('active', 'revoking') and accepted_at is not null or state = 'irrevocable')
   and (credential_type = 'iam_user' or expires_at > now())`;
 
 /** Reading leases. */
@@ -26,8 +26,9 @@ export class Finding {
 
   async find(leaseId: string): Promise<FoundLease | null> {
     const [lease] = (await this.manager.query(
-      `select id, state, renewable and state = 'active' as renewable, issued_at as "issuedAt", expires_at as "expiresAt",
-         last_renewed_at as "lastRenewedAt", extract(epoch from expires_at - now())::float8 * 1000 as "ttlMs",
+      `select id, state, renewable and state = 'active' as renewable, coalesce(issued_at, created_at) as "issuedAt",
+         coalesce(expires_at, created_at) as "expiresAt", last_renewed_at as "lastRenewedAt",
+         extract(epoch from coalesce(expires_at, created_at) - now())::float8 * 1000 as "ttlMs",
          attempts, last_error as "lastError"
        from leases where id = $1 and ${visible}`,
       [leaseId],

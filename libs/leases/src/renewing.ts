@@ -41,7 +41,7 @@ export class Renewing {
            m.lease_ms as "leaseMs", m.lease_max_ms as "leaseMaxMs",
            m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS"
          from leases l join mounts m on m.id = l.mount_id
-         where l.id = $1 and l.state in ('active', 'revoking', 'irrevocable') and l.accepted_at is not null
+         where l.id = $1 and (l.state in ('active', 'revoking') and l.accepted_at is not null or l.state = 'irrevocable')
          for update of l`,
         [leaseId],
       )) as Locked[];

@@ -33,7 +33,8 @@ export class Revoking {
   /**
    * Ends the time of these leases in Postgres, so that no renewal slips in, and rings for them. STS leases end at
    * once: there is nothing to take back. `force`: if AWS refuses, the row goes all the same.
-   * @returns the ids that are still to be destroyed, each with its count of failed tries so far.
+   * @returns those still to be destroyed that a caller can know of, each with its count of failed tries so far. What was
+   * never handed over is taken back as well, in a time of its own that nobody waits for.
    */
   async ask(which: Which, reason: EndReason, force = false): Promise<{ id: string; attempts: number }[]> {
     const [condition, values] = conditionOf(which);
@@ -43,7 +44,10 @@ export class Revoking {
       [...values, reason],
     );
     const asked = (await this.manager.query(
-      `with asked as (
+      `with found as (
+         select id, accepted_at is not null or state = 'irrevocable' as known from leases
+         where ${condition} and credential_type = 'iam_user' and state <> 'ended' for update
+       ), asked as (
          update leases set state = 'revoking', expires_at = least(expires_at, now()),
            -- Somebody may be at work on it: then the end of that work says what is next.
            due_at = case when state in ('revoking', 'irrevocable') and claim_id is not null and due_at > now()
@@ -52,13 +56,13 @@ export class Revoking {
            looks_left = case when state = 'issuing' then $${values.length + 2}::smallint else looks_left end,
            end_reason = coalesce(end_reason, $${values.length + 1}),
            forced = forced or $${values.length + 3}
-         where ${condition} and credential_type = 'iam_user' and state <> 'ended'
-         returning id, attempts, due_at
-       ) select id, attempts, due_at as "dueAt", 0 as "dueInMs" from asked`,
+         from found where leases.id = found.id
+         returning leases.id, attempts, due_at, known
+       ) select id, attempts, due_at as "dueAt", 0 as "dueInMs", known from asked`,
       [...values, reason, this.timing.tombstoneLooksMs.length, force],
-    )) as (Due & { attempts: number })[];
+    )) as (Due & { attempts: number; known: boolean })[];
     this.alarms.setSoon(asked);
-    return asked;
+    return asked.filter((lease) => lease.known);
   }
 
   /** Claims this lease if something about it is due now; null when it is not, or somebody else has it. */

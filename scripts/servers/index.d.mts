@@ -1,0 +1,16 @@
+/** A server of this run's own. */
+export interface Server {
+  /** With credentials. */
+  url: string;
+  pid: number;
+  /** Ends it; data stays. */
+  stop(): Promise<void>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
+  /** Brings it up again on the same port and data. */
+  start(): Promise<void>;
+}
+type Say = (line: string) => void;
+export class ServersRefused extends Error {}
+export function startRedis(options: { folder: string; say?: Say; port?: number; password?: string }): Promise<Server>;
+export function startRabbitmq(options: { folder: string; say?: Say; port?: number }): Promise<Server>;

@@ -1,0 +1,54 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../../..', import.meta.url));
+// Whatever ends us closes the pipe, and with it this process, which the pipe does not keep alive.
+const endWithUs = "process.stdin.on('close', () => process.exit(1)).resume().unref();";
+
+/**
+ * Runs code of the compiled output in a process of its own until it prints what `serving` matches, its first group being
+ * the URL. Ctrl-C does not reach it: what was made is taken back first.
+ */
+export class OwnProcess {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly url: string,
+  ) {}
+
+  static async start(code: string, env: Record<string, string>, serving: RegExp): Promise<OwnProcess> {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', `${endWithUs} ${code}`], {
+      cwd: root,
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+    });
+    let said = '';
+    const url = new Promise<string>((resolve) => {
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding('utf8').on('data', (text: string) => {
+          said = (said + text).slice(-4_000);
+          const [, found] = serving.exec(said) ?? [];
+          if (found) resolve(found);
+        });
+      }
+    });
+    const ended = once(child, 'close').then(() => undefined);
+    const found = await Promise.race([url, ended]);
+    if (!found) throw new Error(`A process ended instead of serving:\n${said}`);
+    return new OwnProcess(child, found);
+  }
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  async end(): Promise<void> {
+    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
+    const closed = once(this.child, 'close');
+    this.child.kill();
+    const late = setTimeout(() => this.child.kill('SIGKILL'), 20_000);
+    await closed;
+    clearTimeout(late);
+  }
+}

@@ -1,11 +1,17 @@
 import { z } from 'zod';
 
+/**
+ * An intent is abandoned when its asker's wait is over: were that far away, nothing would take back what a dead issuer
+ * left. Within 15 minutes, for which AWS takes a signature.
+ */
+const longestWaitMs = 600_000;
+
 /** What every command carries, whatever it asks for (design.md, Messages). */
 export const command = {
   /** Unique per command; whatever is delivered twice under one id is one request. */
   id: z.uuid(),
   /** How long the asker still waits, in milliseconds: a duration, because clocks differ. */
-  waitMs: z.int().positive(),
+  waitMs: z.int().positive().max(longestWaitMs),
   /** Runs from the HTTP request to every log line. */
   requestId: z.string(),
   token: z.string(),

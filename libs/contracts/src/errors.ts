@@ -9,6 +9,7 @@ export type ErrorCode =
   | 'not_found'
   | 'no_route'
   | 'unsupported_operation'
+  | 'unsupported_media_type'
   | 'aws_refused'
   | 'aws_throttled'
   | 'aws_unreachable'

@@ -3,6 +3,7 @@ export * from './envelope.js';
 export * from './errors.js';
 export * from './lease-alarm.js';
 export * from './lease-accept.js';
+export * from './lease-events.js';
 export * from './lease-issue.js';
 export * from './lease-renew.js';
 export * from './lease-revoke.js';

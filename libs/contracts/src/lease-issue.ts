@@ -30,6 +30,8 @@ export const issueLease = {
     credentialType: z.enum(['iam_user', 'assumed_role', 'federation_token']),
     /** Seconds, rounded to the nearest. */
     leaseDuration: z.int(),
+    /** The same truncated, which is what is shown beside a credential of STS; absent for a key of an IAM user. */
+    stsTtl: z.int().optional(),
     renewable: z.boolean(),
     /** False where nothing in AWS must be taken back, so there is nothing to accept. */
     acceptRequired: z.boolean(),

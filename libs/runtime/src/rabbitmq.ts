@@ -1,4 +1,5 @@
 import { randomUUID, type KeyObject } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import {
   type ClientProviderOptions,
@@ -20,7 +21,7 @@ import {
   toWire,
   Unavailable,
 } from '#libs/contracts';
-import { concatMap, defer, firstValueFrom, lastValueFrom, type Observable } from 'rxjs';
+import { catchError, concatMap, defer, firstValueFrom, lastValueFrom, type Observable, throwError } from 'rxjs';
 
 /** How a process reaches the broker. */
 export interface Broker {
@@ -43,7 +44,31 @@ const commandQueue = (broker: Broker) => ({
   },
 });
 
-/** What crosses the broker on the way back; an error is in the clear when the command could not be opened at all. */
+/** What keeps the connection to the broker, and makes it anew. */
+interface Connection {
+  close(): Promise<unknown>;
+}
+
+/** Longest wait for a goodbye, milliseconds. */
+const goodbyeMs = 2_000;
+
+/**
+ * The library waits for the broker's answer to its goodbye, for ever when the connection breaks at that moment; then the
+ * connection that would be made anew has to be told as well.
+ */
+async function goodbye(closing: Promise<unknown> | undefined): Promise<void> {
+  const waited = new AbortController();
+  try {
+    await Promise.race([closing, sleep(goodbyeMs, undefined, { signal: waited.signal }).catch(() => undefined)]);
+  } finally {
+    waited.abort();
+  }
+}
+
+/**
+ * What crosses the broker on the way back. When the command could not be opened at all, an error is in the clear, for
+ * whoever looks at the broker; an asker does not believe it.
+ */
 type Response = { sealed: string } | { error: unknown };
 
 /**
@@ -79,6 +104,13 @@ export class CommandServer extends ServerRMQ {
     if ((await firstValueFrom(this.status)) !== 'connected') throw new Error('the broker is away');
   };
 
+  /** Commands that wait in the queue for any issuer. */
+  async waiting(): Promise<number> {
+    if (!this.consuming) throw new Error('the broker is away');
+    const { queue, queueOptions } = this;
+    return (await this.consuming.assertQueue(queue as string, queueOptions)).messageCount;
+  }
+
   /** Commands at work now. */
   get underWay(): number {
     return this.inFlight;
@@ -96,11 +128,14 @@ export class CommandServer extends ServerRMQ {
         this.drained = resolve;
       });
     }
-    await super.close();
+    const connection = this.server as Connection | null;
+    await goodbye(super.close());
+    await goodbye(connection?.close());
   }
 
   override async handleMessage(delivery: object | null, channel: Channel): Promise<void> {
-    if (!delivery) return;
+    // The broker ended the subscription, as it does when the queue is deleted: made anew, commands come again.
+    if (!delivery) return this.setupChannel(channel, () => undefined);
     const message = delivery as ConsumeMessage;
     this.inFlight += 1;
     const { replyTo, correlationId } = message.properties as { replyTo?: string; correlationId?: string };
@@ -110,10 +145,15 @@ export class CommandServer extends ServerRMQ {
         const packet = { id: correlationId, response, isDisposed: true };
         channel.sendToQueue(replyTo, Buffer.from(JSON.stringify(packet)), { correlationId });
       }
+    } catch (error) {
+      // The channel is gone, or what names the answer cannot be written again: the asker has no way to hear of it.
+      this.log.warn({ msg: 'answer not sent', error: String(error) });
+    }
+    try {
       channel.ack(message);
     } catch (error) {
-      // The channel is gone, and with it the asker's way to hear of it; the broker delivers again what is unacknowledged.
-      this.log.warn({ msg: 'answer not sent', error: String(error) });
+      // The channel is gone; the broker delivers again what is unacknowledged.
+      this.log.warn({ msg: 'command not acknowledged', error: String(error) });
     } finally {
       this.inFlight -= 1;
       if (this.inFlight === 0) this.drained?.();
@@ -144,8 +184,12 @@ export class CommandServer extends ServerRMQ {
 }
 
 function sealedIn(message: ConsumeMessage): unknown {
-  const packet = JSON.parse(message.content.toString()) as { data?: { sealed?: unknown } } | null;
-  return packet?.data?.sealed;
+  try {
+    const packet = JSON.parse(message.content.toString()) as { data?: { sealed?: unknown } } | null;
+    return packet?.data?.sealed;
+  } catch {
+    return undefined; // no JSON, so nothing sealed
+  }
 }
 
 /**
@@ -161,20 +205,30 @@ export class CommandClient extends ClientRMQ {
     this.publicKey = publicKey;
   }
 
-  /** @throws CodedError that the issuer answered with; Unavailable when no issuer was reached or the way back broke. */
+  /**
+   * @throws CodedError that the issuer answered with; Unavailable when no issuer listens or the way back broke; any other
+   * Error when the broker was not reached, or the answer is not an issuer's.
+   */
   override send<Reply>(pattern: string, command: unknown): Observable<Reply> {
     return defer(() => sealCommand(this.publicKey, pattern, command)).pipe(
       concatMap((sealed) =>
         super
           .send<Response>('sealed', this.message(sealed, (command as { waitMs: number }).waitMs))
-          .pipe(concatMap((response) => opened(sealed, response))),
+          .pipe(concatMap((response) => opened(sealed, response) as Promise<Reply>)),
       ),
-    ) as Observable<Reply>;
+      catchError((error: unknown) => throwError(() => asError(error))),
+    );
   }
 
   private message(command: SealedCommand, waitMs: number): RmqRecord {
     const options = { expiration: Math.ceil(waitMs), mandatory: true };
     return new RmqRecord({ sealed: command.sealed }, options as RmqRecordOptions);
+  }
+
+  override async close(): Promise<void> {
+    const connection = this.client as Connection | null;
+    await goodbye(super.close());
+    await goodbye(connection?.close());
   }
 
   override async setupChannel(channel: Channel, resolve: Function): Promise<void> {
@@ -197,9 +251,17 @@ export class CommandClient extends ClientRMQ {
   }
 }
 
-async function opened(command: SealedCommand, response: Response): Promise<unknown> {
-  if ('sealed' in response) return openAnswer(command, response.sealed);
-  throw fromWire(response.error) ?? new Unavailable('The answer of the issuer cannot be read.');
+async function opened(command: SealedCommand, response: Response | null): Promise<unknown> {
+  if (response && 'sealed' in response) return openAnswer(command, response.sealed);
+  throw new Error("The answer is not sealed: it is no issuer's, or LEASEHOLD_ISSUER_PUBLIC_KEY is not the issuers'.");
+}
+
+/** What the transport rejects with may be a text, an object around an error, or what somebody else wrote into an answer. */
+function asError(error: unknown): Error {
+  if (error instanceof Error) return error;
+  const { err } = (error ?? {}) as { err?: unknown };
+  const text = err instanceof Error ? err.message : typeof error === 'string' ? error : 'transport error';
+  return new Error(text, { cause: error });
 }
 
 /** The client under the injection token `name`, for `ClientsModule.register`. */

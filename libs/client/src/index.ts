@@ -1,0 +1,1 @@
+export * from './leasehold-client.js';

@@ -1,0 +1,228 @@
+import { randomUUID } from 'node:crypto';
+import {
+  acceptLease,
+  CodedError,
+  InvalidRequest,
+  issueLease,
+  type IssueLeaseReply,
+  type IssueLeaseRequest,
+  OutOfTime,
+  parseIssuerPublicKey,
+  renewLease,
+  type RenewLeaseReply,
+  revokeLease,
+  Unavailable,
+  withdrawLease,
+} from '#libs/contracts';
+import { CommandClient } from '#libs/runtime';
+import {
+  catchError,
+  defer,
+  EMPTY,
+  firstValueFrom,
+  lastValueFrom,
+  mergeMap,
+  retry,
+  throwError,
+  timeout,
+  TimeoutError,
+  timer,
+} from 'rxjs';
+import type { z } from 'zod';
+
+/** An acceptance that got no answer is asked again after so long, milliseconds; the answer to either counts. */
+const acceptAgainMs = 1_000;
+/** For so long it is tried to take back what nobody received, beside the caller, milliseconds. */
+const takeBackMs = 5_000;
+
+export interface LeaseholdClientOptions {
+  /** `amqp://user:password@host:port/vhost`. */
+  rabbitmqUrl: string;
+  /** The system's LEASEHOLD_NAMESPACE. */
+  namespace?: string;
+  /** The system's LEASEHOLD_ISSUER_PUBLIC_KEY: one line of base64. From configuration, never over the broker. */
+  issuerPublicKey: string;
+  token: string;
+  /** Longest wait of one call, milliseconds; 10 minutes at most. */
+  waitMs?: number;
+}
+
+/** What a credential is asked for. */
+export interface CredentialWish {
+  /** Path of the mount, such as `aws/`. */
+  mount: string;
+  role: string;
+  /** Which of the engine's paths is meant; legacy roles give another credential type through each. */
+  door?: IssueLeaseRequest['door'];
+  ttlSeconds?: number;
+  /** Of an assumed role: which one, where the role allows several. */
+  roleArn?: string;
+  roleSessionName?: string;
+}
+
+/** A credential that is the caller's for `leaseDuration` seconds. */
+export type LentCredential = Omit<IssueLeaseReply, 'acceptRequired'>;
+
+/**
+ * Asks Leasehold for credentials over AMQP, without HTTP. Every call ends within the wait: with an answer or with a
+ * CodedError, whose `retryable` says whether the same call may succeed later.
+ */
+export class LeaseholdClient {
+  private readonly issuers: CommandClient;
+  private readonly token: string;
+  private readonly waitMs: number;
+  private readonly takingBack = new Set<Promise<unknown>>();
+
+  /** Connects at the first call. @throws CodedError `invalid_request` when a setting cannot be used. */
+  constructor(options: LeaseholdClientOptions) {
+    const { rabbitmqUrl, namespace = 'leasehold', issuerPublicKey, token, waitMs = 20_000 } = options;
+    if (!(waitMs > 0 && Number.isFinite(waitMs))) throw new InvalidRequest('waitMs must be more than 0 milliseconds.');
+    this.token = token;
+    this.waitMs = waitMs;
+    this.issuers = new CommandClient({
+      broker: { url: rabbitmqUrl, namespace },
+      publicKey: publicKeyIn(issuerPublicKey),
+    });
+  }
+
+  /**
+   * A credential of a role, recorded as handed over before it is returned. What cannot be handed over in time is taken
+   * back by itself, and is never returned.
+   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `aws_refused`,
+   * `aws_throttled`, `aws_unreachable` as the issuer says it; `out_of_time`, `unavailable`.
+   */
+  async issue(wish: CredentialWish): Promise<LentCredential> {
+    const call = this.newCall();
+    const commandId = randomUUID();
+    const mount = wish.mount.endsWith('/') ? wish.mount : `${wish.mount}/`;
+    let leaseId: string | undefined;
+    try {
+      const { acceptRequired, ...lent } = await call.ask(
+        issueLease,
+        { ...wish, mount, door: wish.door ?? 'creds' },
+        commandId,
+      );
+      leaseId = lent.leaseId;
+      if (acceptRequired) await this.accept(call, leaseId);
+      return lent;
+    } catch (error) {
+      // Before the offer an issuer that refused has ended it itself; whatever else went wrong, one may be at work on it.
+      if (leaseId || mayBeUnderWay(error)) this.takeBack(call.requestId, commandId, leaseId);
+      throw error;
+    }
+  }
+
+  /**
+   * Sets a lease to end `incrementSeconds` from now, as far as its longest life allows; 0 means what the engine gives.
+   * `leaseDuration` of the answer is what it got, in seconds.
+   * @throws CodedError `permission_denied`, `invalid_request` when the lease is unknown, over or not renewable;
+   * `out_of_time`, `unavailable`: it may have been renewed all the same.
+   */
+  async renew(leaseId: string, incrementSeconds = 0): Promise<RenewLeaseReply> {
+    return this.newCall().ask(renewLease, { leaseId, incrementSeconds });
+  }
+
+  /**
+   * Ends a lease now. Its credential is taken back from AWS by itself, and need not be gone when this returns.
+   * @throws CodedError `permission_denied`, `invalid_request` when there is no such lease; `out_of_time`, `unavailable`:
+   * it may have been revoked all the same, and may be revoked again.
+   */
+  async revoke(leaseId: string): Promise<void> {
+    await this.newCall().ask(revokeLease, { leaseId });
+  }
+
+  /** Fails what is under way and closes the connection, once what nobody received was taken back (10 s at most). */
+  async close(): Promise<void> {
+    await Promise.all(this.takingBack);
+    await this.issuers.close();
+  }
+
+  private newCall(waitMs = this.waitMs, requestId: string = randomUUID()): Call {
+    return new Call(this.issuers, this.token, requestId, performance.now() + waitMs);
+  }
+
+  /** An acceptance without an answer may stand: it is asked again, which is harmless, until the wait ends. */
+  private async accept(call: Call, leaseId: string): Promise<void> {
+    await firstValueFrom(
+      timer(0, acceptAgainMs).pipe(
+        mergeMap(() =>
+          defer(() => call.ask(acceptLease, { leaseId })).pipe(
+            catchError((error: unknown) => (isUnavailable(error) ? EMPTY : throwError(() => error))),
+          ),
+        ),
+      ),
+    );
+  }
+
+  /**
+   * Says, beside the caller, that nobody has it. The withdrawal takes an offer back, after which the lease can no longer
+   * become active; so the revocation finds it if it was accepted without our knowing. Where neither gets through, the
+   * hand-over time takes back what was not accepted, and the expiry the rest.
+   */
+  private takeBack(requestId: string, commandId: string, leaseId?: string): void {
+    const say = async <C extends Contract>(contract: C, body: Body<C>) => {
+      const call = this.newCall(takeBackMs / 2, requestId);
+      const again = retry({ delay: (error) => (isUnavailable(error) ? timer(200) : throwError(() => error as Error)) });
+      await lastValueFrom(defer(() => call.ask(contract, body)).pipe(again)).catch(() => undefined);
+    };
+    const both = async () => {
+      await say(withdrawLease, { commandId });
+      if (leaseId) await say(revokeLease, { leaseId });
+    };
+    const said = both().finally(() => this.takingBack.delete(said));
+    this.takingBack.add(said);
+  }
+}
+
+interface Contract {
+  pattern: string;
+  request: z.ZodType;
+  reply: z.ZodType;
+}
+
+/** What a command says beside what every command carries. */
+type Body<C extends Contract> = Omit<z.input<C['request']>, 'id' | 'waitMs' | 'requestId' | 'token'>;
+
+/** One call of a caller: its commands share a request id and an end, and each waits for what is left until then. */
+class Call {
+  constructor(
+    private readonly issuers: CommandClient,
+    private readonly token: string,
+    readonly requestId: string,
+    private readonly endsAt: number,
+  ) {}
+
+  async ask<C extends Contract>(contract: C, body: Body<C>, id: string = randomUUID()): Promise<z.output<C['reply']>> {
+    const waitMs = Math.ceil(this.endsAt - performance.now());
+    if (waitMs <= 0) throw this.outOfTime();
+    const command = { ...body, id, waitMs, requestId: this.requestId, token: this.token };
+    try {
+      const answer = await firstValueFrom(this.issuers.send(contract.pattern, command).pipe(timeout(waitMs)));
+      return contract.reply.parse(answer) as z.output<C['reply']>;
+    } catch (error) {
+      if (error instanceof CodedError) throw error;
+      if (error instanceof TimeoutError) throw this.outOfTime();
+      throw new Unavailable('No issuer can be reached; try again in a moment.', { cause: error });
+    }
+  }
+
+  private outOfTime(): OutOfTime {
+    return new OutOfTime('No issuer answered within the wait.');
+  }
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof CodedError && error.code === 'unavailable';
+}
+
+function mayBeUnderWay(error: unknown): boolean {
+  return !(error instanceof CodedError) || ['unavailable', 'out_of_time', 'internal'].includes(error.code);
+}
+
+function publicKeyIn(text: string) {
+  try {
+    return parseIssuerPublicKey(text);
+  } catch (cause) {
+    throw new InvalidRequest('issuerPublicKey must be a public key as "npm run keys" prints one.', { cause });
+  }
+}

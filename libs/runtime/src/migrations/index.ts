@@ -1,4 +1,5 @@
 import { LendAndTakeBack1764000000000 } from './1764000000000-lend-and-take-back.js';
+import { Outbox1764100000000 } from './1764100000000-outbox.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
-export const migrations = [LendAndTakeBack1764000000000];
+export const migrations = [LendAndTakeBack1764000000000, Outbox1764100000000];

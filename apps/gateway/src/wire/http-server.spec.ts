@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import { createHttpServer } from './http-server.js';
-import { isListVerb } from './list-verb.js';
+import { verbOf } from './list-verb.js';
 import { Caller, serve, stopServing, until } from './wire.spec-stub.js';
 
 const host = 'Host: vault\r\n';
@@ -27,7 +27,7 @@ describe('createHttpServer', () => {
   describe('refuses, and ends the connection', () => {
     it.each<[string, string, number]>([
       ['an unknown verb', `FOO /x HTTP/1.1\r\n${host}\r\n`, 405],
-      ['the verb HELP', `HELP /x HTTP/1.1\r\n${host}\r\n`, 405],
+      ['a verb that begins as HELP', `HELPER /x HTTP/1.1\r\n${host}\r\n`, 405],
       ['the verb SCAN', `SCAN /x HTTP/1.1\r\n${host}\r\n`, 405],
       ['a verb that begins as LIST', `LISTEN /x HTTP/1.1\r\n${host}\r\n`, 405],
       ['a verb that ends as LIST', `BLIST /x HTTP/1.1\r\n${host}\r\n`, 405],
@@ -70,12 +70,19 @@ describe('createHttpServer', () => {
       }
     });
 
-    it('headers that do not come in time', async () => {
-      const limits = { headersTimeout: 50, requestTimeout: 100, connectionsCheckingInterval: 20 };
-      const caller = await Caller.to(await serve(undefined, limits));
-      caller.send('LIST /x HTTP/1.1\r\n');
-      expect(await caller.ended()).toMatchObject([{ status: 408, body: '{"errors":[]}' }]);
-    });
+    it.each(['LIST /x HTTP/1.1\r\n', 'LIST', 'LIS', 'LI', ''])(
+      'headers that do not come in time: %p is all',
+      async (text) => {
+        const limits = { headersTimeout: 50, requestTimeout: 100, connectionsCheckingInterval: 20 };
+        for (const before of ['', get('/x')]) {
+          if (!text && before) continue; // a connection that is kept alive
+          const caller = await Caller.to(await serve(undefined, limits));
+          if (before) await caller.deliver(before);
+          caller.send(text);
+          expect((await caller.ended()).at(-1)).toMatchObject({ status: 408, body: '{"errors":[]}' });
+        }
+      },
+    );
 
     it.each(['FOO', 'CONNECT', 'PROPFIND'])('the verb %s after the answers to what came before it', async (verb) => {
       const open: ServerResponse[] = [];
@@ -170,7 +177,7 @@ describe('createHttpServer', () => {
     class Echo {
       @All('*')
       echo(@Req() request: FastifyRequest): string {
-        return `${request.method} ${request.url} ${isListVerb(request.raw)}`;
+        return `${request.method} ${request.url} ${verbOf(request.raw) === 'LIST'}`;
       }
     }
     @Module({ controllers: [Echo] })

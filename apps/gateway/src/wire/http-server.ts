@@ -1,29 +1,34 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http';
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerOptions, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { refuseConnection, refuseRequest } from './connection.js';
+import { DrainingServer, type Patience } from './draining-server.js';
 import { ListVerb, type ParseFault } from './list-verb.js';
 
-/** Verbs that reach the application (contract.md 1.1); `LIST` comes to it as `GET`. */
+/** Verbs that reach the application (contract.md 1.1); `LIST` and `HELP` come to it as `GET`. */
 const verbs = new Set<string | undefined>(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH']);
 
 /**
- * An HTTP/1.1 server with the limits of contract.md 1.3 that also understands the verb `LIST`: such a request reaches
- * `handler` as a `GET` for which `isListVerb` is true. Everything that is no request for the application is answered
- * `{"errors":[]}` and ends its connection, behind the answers to the requests before it: 405 another verb, 400 no HTTP,
- * 408 headers that do not come in time, 417 an unknown `Expect`, 431 headers over Node's limit.
+ * An HTTP/1.1 server with the limits of contract.md 1.3 that also understands the verbs `LIST` and `HELP`: such a request
+ * reaches `handler` as a `GET` whose `verbOf` is the verb that was sent. Everything that is no request for the
+ * application is answered `{"errors":[]}` and ends its connection, behind the answers to the requests before it: 405
+ * another verb, 400 no HTTP, 408 headers that do not come in time, 417 an unknown `Expect`, 431 headers over Node's limit.
  *
- * Parse errors are answered here alone: listeners for `clientError` that others add are taken off again.
+ * Parse errors are answered here alone: listeners for `clientError` that others add are taken off again. `close` waits for
+ * the answers that are owed, and for no longer than the patience that it is given.
  */
-export function createHttpServer(handler: RequestListener, options: ServerOptions = {}): Server {
-  const server = createServer({
-    keepAliveTimeout: 100_000, // longer than a Go client keeps an idle connection, or it is reset under a request
-    headersTimeout: 10_000,
-    requestTimeout: 90_000,
-    connectionsCheckingInterval: 5_000,
-    ...options,
-    requireHostHeader: false, // checked below: Node's own answer has no body
-  });
+export function createHttpServer(handler: RequestListener, options: ServerOptions & Partial<Patience> = {}): Server {
+  const { bodyMs = 5_000, answerMs = 65_000, ...limits } = options; // callers wait 20 s, for a revocation 60 s
+  const server = new DrainingServer(
+    {
+      keepAliveTimeout: 100_000, // longer than a Go client keeps an idle connection, or it is reset under a request
+      headersTimeout: 10_000,
+      requestTimeout: 90_000,
+      connectionsCheckingInterval: 5_000,
+      ...limits,
+      requireHostHeader: false, // checked below: Node's own answer has no body
+    },
+    { bodyMs, answerMs },
+  );
   const refused = new WeakSet<Socket>();
   const refuse = (socket: Socket, status: number) => {
     refused.add(socket);
@@ -32,6 +37,7 @@ export function createHttpServer(handler: RequestListener, options: ServerOption
   const listVerb = new ListVerb(server, (socket) => refuse(socket, 405));
 
   server.on('request', (request, response) => {
+    if (!server.owes(response)) return;
     if (!verbs.has(request.method) && !listVerb.reveals(request)) refuseRequest(response, 405);
     else if (request.headers.host === undefined && request.httpVersion === '1.1') refuseRequest(response, 400);
     else handler(request, response);

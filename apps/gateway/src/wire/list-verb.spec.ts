@@ -34,9 +34,23 @@ describe('the verb LIST', () => {
 
   afterEach(stopServing);
 
-  it('reaches the application as a GET that isListVerb knows', async () => {
+  it('reaches the application as a GET whose verbOf is LIST', async () => {
     caller.send(list('/v1/aws/roles?x=1'));
     expect(await caller.bodies(1)).toEqual(['LIST(GET) /v1/aws/roles?x=1']);
+  });
+
+  it.each([1, 2, 3, 4, 5])('is taught together with HELP, wherever the network cuts it: %i', async (cut) => {
+    const help = list('/v1/aws').replace('LIST', 'HELP');
+    await caller.deliver(get('/a') + help.slice(0, cut), help.slice(cut) + list('/b') + help.replace('/aws', '/c'));
+    expect(await caller.bodies(4)).toEqual(['GET /a', 'HELP(GET) /v1/aws', 'LIST(GET) /b', 'HELP(GET) /v1/c']);
+    const other = await Caller.to(server);
+    await other.deliver('HELLO /a HTTP/1.1\r\n');
+    await until(
+      () => other.answers().length === 1,
+      () => 'no answer to HELLO',
+    );
+    expect(other.answers()[0]).toMatchObject({ status: 405 });
+    other.socket.destroy();
   });
 
   it('leaves the connection open for more of its kind and of any other', async () => {

@@ -5,43 +5,49 @@ import { answersWritten, divert, type HttpConnection } from './connection.js';
 /** What Node tells of a message it could not parse. `bytesParsed` is where in `rawPacket` the parser stopped. */
 export type ParseFault = Error & { code?: string; reason?: string; bytesParsed?: number; rawPacket?: Buffer };
 
+type Verb = (typeof verbs)[number];
 type Hook = { event: string | symbol; listener: (...args: unknown[]) => void };
 
-const verb = Buffer.from('LIST ');
+/** The verbs of the API that Node's parser refuses. */
+const verbs = ['LIST', 'HELP'] as const;
 
-/** Stands in for `LIST` on its way through the parser: as long, known to it, and used by nobody. */
+/** A verb as it stands in a request line. */
+const written = (verb: Verb) => Buffer.from(`${verb} `);
+
+/** Stands in for these verbs on their way through the parser: as long, known to it, and used by nobody. */
 const standIn = 'LINK';
 
-/** How far the parser reads into `LIST` before it refuses: `LI` might still have become `LINK`. */
+/** How far the parser reads into each before it refuses: `LI` might still have become `LINK`, and `HE` `HEAD`. */
 const refusedAt = 2;
 
 /** What a connection may send ahead while its earlier requests are being answered; more has to wait in the network. */
 const mostHeldBytes = 64 * 1024;
 
-const listRequests = new WeakSet<IncomingMessage>();
+const revealed = new WeakMap<IncomingMessage, Verb>();
 
-/** True for a request that was sent with the verb `LIST`; its `method` reads `GET`. */
-export function isListVerb(request: IncomingMessage): boolean {
-  return listRequests.has(request);
+/** The verb that a request was sent with, also where it is `LIST` or `HELP`, whose `method` reads `GET`. */
+export function verbOf(request: IncomingMessage): string {
+  return revealed.get(request) ?? request.method ?? '';
 }
 
 /**
- * Teaches a server the verb `LIST`, which hvac and node-vault send and Node's parser refuses (contract.md 1.1).
+ * Teaches a server the verbs `LIST`, which hvac and node-vault send, and `HELP`; Node's parser refuses both (contract.md
+ * 1.1).
  *
  * The refusal comes exactly at the start of a message, so nothing needs to be guessed about boundaries: the parser is
  * taken off the connection as it is at a connection's end, the earlier answers are waited for, and a fresh parser of the
- * same server reads on from the refused byte with a verb it knows in place of `LIST`. One parser, Node's own, decides
- * where messages begin and end. A connection that never says `LIST` pays nothing.
+ * same server reads on from the refused byte with a verb it knows in place of the other. One parser, Node's own, decides
+ * where messages begin and end. A connection that never says either pays nothing.
  *
  * The parser keeps no text of its own, so what it read before the refused byte is known only as far as it must have been
- * `LI`. An unknown verb that begins as one it knows and goes on as `LIST` does is therefore taken for `LIST`: `UNLIST`, or
- * a `PAST` that the network cut behind `PA`. Nothing else of the request is read differently for it.
+ * `LI` or `HE`. An unknown verb that begins as one it knows and goes on as these do is therefore taken for one of them:
+ * `UNLIST`, or a `PAST` that the network cut behind `PA`. Nothing else of the request is read differently for it.
  */
 export class ListVerb {
   readonly #hangParser: (socket: Socket) => void;
   readonly #hooks = new WeakMap<Socket, Hook[]>();
   readonly #waiting = new WeakSet<Socket>();
-  readonly #disguised = new WeakSet<Socket>();
+  readonly #disguised = new WeakMap<Socket, Verb>();
 
   /** `refuse` is told of a connection whose verb turned out to be another unknown one. Takes a server nobody has touched yet. */
   constructor(
@@ -55,20 +61,26 @@ export class ListVerb {
     server.on('connection', (socket) => this.#open(socket));
   }
 
-  /** Whether a parse fault is, or may yet become, the verb `LIST`; if so the connection is looked after from here on. */
+  /** Whether a parse fault is, or may yet become, one of the verbs; if so the connection is looked after from here on. */
   takes(fault: ParseFault, socket: HttpConnection): boolean {
     if (this.#waiting.has(socket)) return true; // a header timeout of the message that waits for its turn
-    const held = fault.code === 'HPE_INVALID_METHOD' ? fromVerb(fault) : undefined;
-    if (!held || !mayBeList(held)) return false;
-    this.#hold(socket, held);
-    return true;
+    if (fault.code !== 'HPE_INVALID_METHOD') return false;
+    for (const verb of verbs) {
+      const held = fromVerb(fault, verb);
+      if (!held || !mayBe(verb, held)) continue;
+      this.#hold(socket, verb, held);
+      return true;
+    }
+    return false;
   }
 
-  /** Whether the request is a `LIST` that arrives under its stand-in; if so it becomes a `GET` that `isListVerb` knows. */
+  /** Whether the request is one that arrives under the stand-in; if so it becomes a `GET` whose `verbOf` is its own. */
   reveals(request: IncomingMessage): boolean {
-    if (request.method !== standIn || !this.#disguised.delete(request.socket)) return false;
+    const verb = this.#disguised.get(request.socket);
+    if (request.method !== standIn || verb === undefined) return false;
+    this.#disguised.delete(request.socket);
     request.method = 'GET';
-    listRequests.add(request);
+    revealed.set(request, verb);
     return true;
   }
 
@@ -90,11 +102,11 @@ export class ListVerb {
     }
   }
 
-  #hold(socket: HttpConnection, first: Buffer): void {
+  #hold(socket: HttpConnection, verb: Verb, first: Buffer): void {
     let held = first;
     const decide = () => {
-      if (!mayBeList(held)) this.refuse(socket);
-      else if (held.length >= verb.length) void this.#reopen(socket, () => held);
+      if (!mayBe(verb, held)) this.refuse(socket);
+      else if (held.length > verb.length) void this.#reopen(socket, verb, () => held);
     };
     divert(socket, (chunk) => {
       held = Buffer.concat([held, chunk]);
@@ -104,7 +116,7 @@ export class ListVerb {
     decide();
   }
 
-  async #reopen(socket: HttpConnection, held: () => Buffer): Promise<void> {
+  async #reopen(socket: HttpConnection, verb: Verb, held: () => Buffer): Promise<void> {
     this.#waiting.add(socket);
     await answersWritten(socket);
     this.#waiting.delete(socket);
@@ -112,7 +124,7 @@ export class ListVerb {
     socket.removeAllListeners('data');
     this.#close(socket);
     socket.setTimeout(this.server.timeout); // the last answer left the keep-alive timeout behind
-    this.#disguised.add(socket);
+    this.#disguised.set(socket, verb);
     this.#open(socket);
     const bytes = held();
     bytes.write(standIn);
@@ -129,14 +141,15 @@ function hooksOf(socket: Socket): Hook[] {
     );
 }
 
-/** The bytes from the start of the refused verb on, with those that came in an earlier packet put back. */
-function fromVerb({ rawPacket, bytesParsed }: ParseFault): Buffer | undefined {
+/** The bytes from the start of the refused verb on, with those of `verb` that came in an earlier packet put back. */
+function fromVerb({ rawPacket, bytesParsed }: ParseFault, verb: Verb): Buffer | undefined {
   if (!rawPacket || bytesParsed === undefined) return undefined;
   const start = bytesParsed - refusedAt;
-  if (start < 0) return Buffer.concat([verb.subarray(0, -start), rawPacket]);
+  if (start < 0) return Buffer.concat([written(verb).subarray(0, -start), rawPacket]);
   return rawPacket.subarray(start);
 }
 
-function mayBeList(held: Buffer): boolean {
-  return verb.subarray(0, held.length).equals(held.subarray(0, verb.length));
+function mayBe(verb: Verb, held: Buffer): boolean {
+  const wanted = written(verb);
+  return wanted.subarray(0, held.length).equals(held.subarray(0, wanted.length));
 }

@@ -1,7 +1,7 @@
-import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { createHttpServer } from './http-server.js';
-import { isListVerb } from './list-verb.js';
+import { verbOf } from './list-verb.js';
 
 /** Waits until the condition holds; gives up after ten seconds. */
 export async function until(condition: () => boolean, what: () => string): Promise<void> {
@@ -92,7 +92,8 @@ export class Caller {
 export async function tell(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
-  const verb = isListVerb(request) ? `LIST(${request.method})` : request.method;
+  const sent = verbOf(request);
+  const verb = sent === request.method ? sent : `${sent}(${request.method})`;
   return `${verb} ${request.url} ${Buffer.concat(chunks).toString('latin1')}`.trim();
 }
 
@@ -102,7 +103,7 @@ const serving: Server[] = [];
 export async function serve(
   handler: (request: IncomingMessage, response: ServerResponse) => unknown = async (request, response) =>
     response.end(await tell(request)),
-  options?: ServerOptions,
+  options?: Parameters<typeof createHttpServer>[1],
 ): Promise<Server> {
   const server = createHttpServer((request, response) => {
     void Promise.resolve(handler(request, response)).catch(() => response.destroy()); // the caller hung up

@@ -13,13 +13,13 @@ export const root = fileURLToPath(new URL('..', import.meta.url));
 export class SetupRefused extends Error {}
 
 /**
- * Makes the checkout ready to run: dependencies as package-lock.json has them, `dist` as the sources are. Says one line
- * for each thing done, and nothing when nothing was to do.
+ * Makes the checkout ready to run: dependencies as package-lock.json has them, `dist` as the sources are. Says what takes
+ * its time before it is done and afterwards how long it took, and nothing when nothing was to do.
  */
 export async function setup({ say }) {
   requireNode(process.versions.node);
-  await timed(say, installDependencies, (seconds) => `Installed the dependencies in ${seconds} s.`);
-  await timed(say, build, (seconds) => `Built in ${seconds} s.`);
+  await timed(say, installDependencies, 'Installing the dependencies …', 'Installed the dependencies');
+  await timed(say, build, 'Building …', 'Built');
 }
 
 /** Runs `start` and prints, where the checkout cannot be made ready, why. */
@@ -52,15 +52,16 @@ export function requireNode(version) {
   throw new SetupRefused(`Leasehold needs Node 20.19 or newer, and this is Node ${version}: see https://nodejs.org.`);
 }
 
-/** Does `step`; when it says that it changed something, says so. */
-async function timed(say, step, line) {
+/** Does `step`, which is given what it calls before a long piece of work; when it says that it changed something, says so. */
+export async function timed(say, step, before, after) {
   const start = performance.now();
-  const changed = await step();
-  if (changed) say(line(((performance.now() - start) / 1000).toFixed(1)));
+  const changed = await step(() => say(before));
+  if (changed) say(`${after} in ${((performance.now() - start) / 1000).toFixed(1)} s.`);
 }
 
-async function installDependencies() {
+async function installDependencies(begins) {
   if (isInstalled(readLock('package-lock.json'), readLock('node_modules/.package-lock.json'))) return false;
+  begins();
   // Under npm we use that same npm. Building takes the dev dependencies, also where NODE_ENV is "production".
   const args = ['ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error'];
   const npm = process.env.npm_execpath ?? '';
@@ -89,11 +90,13 @@ function readLock(path) {
   return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
 }
 
-async function build() {
+async function build(begins) {
   const record = join(root, 'dist/.tsbuildinfo');
   const builtAt = () => (existsSync(record) ? statSync(record).mtimeMs : 0);
   const before = builtAt();
   removeStale(root);
+  // Whether there is anything to do only the compiler finds out, and soon, by its record of the last time.
+  if (!existsSync(record)) begins();
   await run(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], 'The sources do not compile');
   return builtAt() !== before;
 }
@@ -104,7 +107,7 @@ async function build() {
  */
 export function removeStale(folder) {
   const sources = new Set();
-  for (const part of ['apps', 'libs', 'test']) {
+  for (const part of ['apps', 'libs', 'examples', 'test']) {
     for (const path of filesBelow(join(folder, part))) {
       if (path.endsWith('.ts')) sources.add(join(part, path.slice(0, -'.ts'.length)));
     }

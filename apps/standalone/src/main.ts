@@ -4,7 +4,9 @@ import { MasterKeyRefused, parseMasterKey } from '#libs/access';
 import { leaseTimingSchema } from '#libs/leases';
 import { JsonLog, startEmbeddedPostgres, StartRefused } from '#libs/runtime';
 import { type Simulator, startSimulator } from '../../simulator/src/index.js';
+import { ApiClient } from './api-client.js';
 import { DataFolder, newMasterKey, newRootToken } from './data-folder.js';
+import { firstSteps } from './first-steps.js';
 import { readSettings, type Settings } from './settings.js';
 import { provisionAccount } from './simulated-aws.js';
 import { requireFreePort, startSystem } from './system.js';
@@ -17,9 +19,13 @@ export async function main(argv: string[]): Promise<void> {
   // The SDK's version is pinned, and tried on the Node that the project asks for.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
   const stops: (() => Promise<void>)[] = [];
+  const toStop = new AbortController();
+  let running: Promise<void> = Promise.resolve();
   let stopping: Promise<void> | null = null;
   const stop = () => {
-    stopping ??= stopAll(stops);
+    toStop.abort();
+    // What is being started stands on what was started before: it is let finish, or fail, before that is taken away.
+    stopping ??= running.catch(() => undefined).then(() => stopAll(stops));
     return stopping;
   };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -32,7 +38,7 @@ export async function main(argv: string[]): Promise<void> {
   }
   try {
     const settings = readSettings(argv, process.env);
-    await run(settings, stops);
+    await (running = run(settings, stops, toStop.signal));
   } catch (error) {
     if (stopping) return;
     await stop();
@@ -61,7 +67,7 @@ async function stopAll(stops: (() => Promise<void>)[]): Promise<void> {
   while (stops.length > 0) await stops.pop()!().catch((error: unknown) => process.stderr.write(`${String(error)}\n`));
 }
 
-async function run(settings: Settings, stops: (() => Promise<void>)[]): Promise<void> {
+async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: AbortSignal): Promise<void> {
   await requireFreePort(settings.port);
   const folder = new DataFolder(settings.dataDir);
   const masterKey = parseMasterKey(settings.masterKey ?? folder.keep('master-key', newMasterKey));
@@ -70,9 +76,11 @@ async function run(settings: Settings, stops: (() => Promise<void>)[]): Promise<
   const logger = openLog(logFile);
 
   const databaseUrl = settings.databaseUrl ?? (await embeddedDatabase(folder, stops));
+  toStop.throwIfAborted();
   const simulator = settings.aws ? null : await startTheSimulator(folder, stops);
   const account = simulator && provisionAccount(simulator);
 
+  toStop.throwIfAborted();
   say('Starting gateway, issuer and revoker.');
   const system = await startSystem({
     databaseUrl,
@@ -85,7 +93,10 @@ async function run(settings: Settings, stops: (() => Promise<void>)[]): Promise<
   });
   stops.push(() => system.close());
 
-  if (account && settings.tour) await tour({ url: system.url, rootToken, account, say });
+  const api = new ApiClient(system.url, rootToken, toStop);
+  if (account && settings.tour) await tour({ api, account, say, stopping: toStop });
+  const steps = await firstSteps(api, settings.aws);
+  toStop.throwIfAborted();
   say(`
 Leasehold serves at ${system.url} (${simulator ? `AWS is the simulator at ${simulator.url}` : 'real AWS'}).
 Root token: ${rootToken}
@@ -93,9 +104,7 @@ Log: ${logFile}
 
 Try:
   export VAULT_ADDR=${system.url} VAULT_TOKEN=${rootToken}
-  curl -s -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/sys/mounts
-  curl -s -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/aws/creds/deploy
-  curl -s -H "X-Vault-Token: $VAULT_TOKEN" -X LIST $VAULT_ADDR/v1/sys/leases/lookup/aws/creds/deploy
+${steps.map((step) => `  ${step}`).join('\n')}
 
 Ctrl-C ends everything.`);
 }

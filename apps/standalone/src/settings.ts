@@ -1,13 +1,13 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { StartRefused } from '#libs/runtime';
+import { databaseEnv, parsed, readEnvironment, StartRefused } from '#libs/runtime';
 
 const environment = z.object({
-  PORT: z.coerce.number().int().min(0).max(65_535).default(8200),
-  LEASEHOLD_ROOT_TOKEN: z.string().min(1).optional(),
-  LEASEHOLD_DATA_DIR: z.string().min(1).default('.leasehold'),
-  LEASEHOLD_MASTER_KEY: z.string().min(1).optional(),
-  DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  PORT: parsed(parsePort, 'must be a number from 0 to 65535').default(8200),
+  LEASEHOLD_ROOT_TOKEN: z.string().optional(),
+  LEASEHOLD_DATA_DIR: z.string().default('.leasehold'),
+  LEASEHOLD_MASTER_KEY: z.string().optional(),
+  DATABASE_URL: databaseEnv.shape.DATABASE_URL.optional(),
 });
 
 const options = ['--no-tour', '--aws'];
@@ -28,26 +28,37 @@ export interface Settings {
 }
 
 /**
- * Reads arguments and environment; an empty variable counts as absent.
+ * Reads arguments and environment; an empty variable counts as absent, and `NAME_FILE` names a file that holds `NAME`.
  * @throws StartRefused that names everything that is wrong at once.
  */
 export function readSettings(argv: string[], env: NodeJS.ProcessEnv): Settings {
   const unknown = argv.filter((argument) => !options.includes(argument));
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const read = environment.safeParse(given);
-  const faults = [
-    ...unknown.map((argument) => `${argument} is no option (there are --no-tour and --aws)`),
-    ...(read.success ? [] : read.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)),
-  ];
-  if (!read.success || faults.length > 0) throw new StartRefused(`Not started: ${faults.join('; ')}.`);
+  const refusals = unknown.map((argument) => `Not started: ${argument} is no option (there are --no-tour and --aws).`);
+  const read = orRefusal(() => readEnvironment('system', environment, env), refusals);
+  if (!read || refusals.length > 0) throw new StartRefused(refusals.join('\n'));
   const aws = argv.includes('--aws');
   return {
-    port: read.data.PORT,
-    rootToken: read.data.LEASEHOLD_ROOT_TOKEN,
-    masterKey: read.data.LEASEHOLD_MASTER_KEY,
-    dataDir: resolve(read.data.LEASEHOLD_DATA_DIR),
-    databaseUrl: read.data.DATABASE_URL,
+    port: read.PORT,
+    rootToken: read.LEASEHOLD_ROOT_TOKEN,
+    masterKey: read.LEASEHOLD_MASTER_KEY,
+    dataDir: resolve(read.LEASEHOLD_DATA_DIR),
+    databaseUrl: read.DATABASE_URL,
     tour: !aws && !argv.includes('--no-tour'),
     aws,
   };
+}
+
+function orRefusal<T>(read: () => T, refusals: string[]): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof StartRefused)) throw error;
+    refusals.push(error.message);
+    return undefined;
+  }
+}
+
+function parsePort(text: string): number {
+  if (!/^\d+$/.test(text) || Number(text) > 65_535) throw new Error('no port');
+  return Number(text);
 }

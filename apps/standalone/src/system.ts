@@ -1,10 +1,21 @@
 import { createServer } from 'node:net';
 import type { INestApplicationContext, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, MasterKeyRefused, Tokens } from '#libs/access';
+import { AccessModule, Keyring, MasterKeyRefused, Tokens } from '#libs/access';
 import type { AwsSurroundings } from '#libs/aws';
 import type { LeaseTiming } from '#libs/leases';
-import { databaseModule, Health, MemoryBus, migrate, migrateQueue, queueModule, StartRefused } from '#libs/runtime';
+import {
+  databaseModule,
+  EventLog,
+  Health,
+  MemoryBus,
+  Metrics,
+  MetricsModule,
+  migrate,
+  migrateQueue,
+  queueModule,
+  StartRefused,
+} from '#libs/runtime';
 import { DataSource } from 'typeorm';
 import { createGateway, GatewayModule, ISSUERS } from '../../gateway/src/index.js';
 import { IssuerModule } from '../../issuer/src/index.js';
@@ -43,12 +54,15 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
   const { databaseUrl, timing, surroundings, logger } = options;
   await migrate(databaseUrl);
   await migrateQueue(databaseUrl);
+  await requireMasterKey(databaseUrl, options.masterKey);
 
   const bus = new MemoryBus();
+  const metrics = new Metrics('leasehold');
   const connections = () => [
     databaseModule(databaseUrl),
     queueModule(databaseUrl),
     AccessModule.open(options.masterKey),
+    MetricsModule.of(metrics),
   ];
   const health = new Health();
   const started: { close(): Promise<void> }[] = [];
@@ -58,7 +72,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
   };
   try {
     const revoker = await NestFactory.createApplicationContext(
-      RevokerModule.configured(connections(), timing, surroundings),
+      RevokerModule.configured(connections(), timing, surroundings, new EventLog()),
       { logger, abortOnError: false },
     );
     started.push(revoker);
@@ -89,6 +103,22 @@ async function bootstrap(app: INestApplicationContext, rootToken: string): Promi
   await app.get(Tokens).setRootToken(rootToken);
 }
 
+/**
+ * Tries the key before anything is started: of an application that breaks off half-built, nobody can close the parts.
+ * @throws StartRefused when it does not open the keyring.
+ */
+async function requireMasterKey(url: string, masterKey: Buffer): Promise<void> {
+  const source = await new DataSource({ type: 'postgres', url }).initialize();
+  try {
+    await Keyring.open(source, masterKey);
+  } catch (error) {
+    if (error instanceof MasterKeyRefused) throw new StartRefused(error.message);
+    throw error;
+  } finally {
+    await source.destroy();
+  }
+}
+
 /** @throws StartRefused when something listens on the port already: better known before anything else is started. */
 export async function requireFreePort(port: number): Promise<void> {
   const probe = createServer();
@@ -101,7 +131,6 @@ export async function requireFreePort(port: number): Promise<void> {
 }
 
 function refusalOf(error: unknown, port: number): Error {
-  if (error instanceof MasterKeyRefused) return new StartRefused(error.message);
   const { code } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') {
     return new StartRefused(`Port ${port} of ${host} is in use: end what listens there, or start with another PORT.`);

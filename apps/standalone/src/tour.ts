@@ -1,44 +1,57 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import type { Answer, ApiClient } from './api-client.js';
 import type { SimulatedAccount } from './simulated-aws.js';
 
 /** What the tour needs to know of the system that it shows. */
 export interface TourOptions {
-  url: string;
-  rootToken: string;
-  account: SimulatedAccount;
+  api: ApiClient;
+  account: Pick<SimulatedAccount, 'rootKey' | 'iamRoleArn' | 'surroundings'>;
   say: (line: string) => void;
+  /** Aborted when the system is told to stop. */
+  stopping: AbortSignal;
 }
 
-interface Answer {
-  status: number;
-  body: {
-    lease_id?: string;
-    lease_duration?: number;
-    data?: Record<string, string> | null;
-    errors?: string[];
-  };
-}
+/** A step was answered otherwise than the tour needs it; the message is the middle of a sentence. */
+class StepFailed extends Error {}
 
 const policy = JSON.stringify({
   Version: '2012-10-17',
   Statement: { Effect: 'Allow', Action: 'iam:*', Resource: '*' },
 });
 
-/** The seed document's quick start, done over HTTP against the running system, with every step and answer shown. */
-export async function tour({ url, rootToken, account, say }: TourOptions): Promise<void> {
+/**
+ * The seed document's quick start, done over HTTP against the running system, with every step and answer shown. It is for
+ * a system without engines: what somebody has mounted and configured is left alone. Whatever goes wrong ends the tour
+ * with a sentence, and the system goes on.
+ */
+export async function tour(options: TourOptions): Promise<void> {
+  const { api, say, stopping } = options;
+  try {
+    const engines = await api.engines();
+    if (engines.length === 0) return await showEverything(options);
+    say(`
+The tour is skipped: it is for a system without engines, and here is ${engines.join(' and ')} already.
+To see it: DATABASE_URL= LEASEHOLD_DATA_DIR=$(mktemp -d) npm start`);
+  } catch (error) {
+    if (!stopping.aborted) say(`\nThe tour ends here: ${(error as Error).message}. The system goes on serving.`);
+  }
+}
+
+async function showEverything({ api, account, say, stopping }: TourOptions): Promise<void> {
   const mount = 'aws';
   const show = async (title: string, method: string, path: string, body?: object): Promise<Answer> => {
     say(`\n# ${title}\n$ ${method} /v1/${path}${body ? ` ${JSON.stringify(shortened(body))}` : ''}`);
-    const response = await fetch(`${url}/v1/${path}`, {
-      method,
-      headers: { 'X-Vault-Token': rootToken },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-    });
-    const text = await response.text();
-    const answer: Answer = { status: response.status, body: text ? (JSON.parse(text) as Answer['body']) : {} };
-    say(`${answer.status}${text ? ` ${JSON.stringify(shortened(essence(answer.body)))}` : ''}`);
+    const answer = await api.ask(method, path, body);
+    say(`${answer.status}${answer.hasBody ? ` ${JSON.stringify(shortened(essence(answer.body)))}` : ''}`);
+    if (answer.status >= 400) throw new StepFailed(`${method} /v1/${path} was answered ${answer.status}`);
     return answer;
+  };
+  /** A step that lends; what was lent is asked about. */
+  const lend = async (title: string, method: string, path: string, body?: object): Promise<Lent> => {
+    const { lease_id: leaseId, data: keys } = (await show(title, method, path, body)).body;
+    if (!leaseId || !keys) throw new StepFailed(`${method} /v1/${path} lent nothing`);
+    return { leaseId, keys };
   };
   const whoIs = async (keys: Record<string, string>): Promise<string> => {
     const client = new STSClient({
@@ -61,10 +74,8 @@ export async function tour({ url, rootToken, account, say }: TourOptions): Promi
     say(await whoIs(keys));
   };
 
-  const mounts = await show('What is mounted? The engine is not, by default', 'GET', 'sys/mounts');
-  if (!(`${mount}/` in (mounts.body.data ?? {}))) {
-    await show('Mount the engine', 'POST', `sys/mounts/${mount}`, { type: 'aws' });
-  }
+  await show('What is mounted? The engine is not, by default', 'GET', 'sys/mounts');
+  await show('Mount the engine', 'POST', `sys/mounts/${mount}`, { type: 'aws' });
   await show('Give it the credentials that manage IAM', 'PUT', `${mount}/config/root`, {
     access_key: account.rootKey.accessKeyId,
     secret_key: account.rootKey.secretAccessKey,
@@ -77,31 +88,40 @@ export async function tour({ url, rootToken, account, say }: TourOptions): Promi
   });
   await show('A role that assumes an IAM role', 'PUT', `${mount}/roles/cross`, { arn: account.iamRoleArn });
 
-  const lent = await show('Credentials, made for this caller alone', 'GET', `${mount}/creds/deploy`);
-  await showWho('Who is the new key, according to STS?', lent.body.data!);
+  const lent = await lend('Credentials, made for this caller alone', 'GET', `${mount}/creds/deploy`);
+  await showWho('Who is the new key, according to STS?', lent.keys);
 
-  const federated = await show('A federation token', 'GET', `${mount}/sts/deploy`);
-  await showWho('And who is that?', federated.body.data!);
+  const federated = await lend('A federation token', 'GET', `${mount}/sts/deploy`);
+  await showWho('And who is that?', federated.keys);
 
-  const assumed = await show('An assumed role', 'PUT', `${mount}/sts/cross`, { ttl: '15m' });
-  await showWho('And that?', assumed.body.data!);
+  const assumed = await lend('An assumed role', 'PUT', `${mount}/sts/cross`, { ttl: '15m' });
+  await showWho('And that?', assumed.keys);
 
-  await show('Renew the first lease', 'PUT', 'sys/leases/renew', { lease_id: lent.body.lease_id, increment: 7200 });
+  await show('Renew the first lease', 'PUT', 'sys/leases/renew', { lease_id: lent.leaseId, increment: 7200 });
 
   await show('Now leases of two seconds', 'PUT', `${mount}/config/lease`, { lease: '2s', lease_max: '24h' });
-  const short = await show('A short lease', 'GET', `${mount}/creds/deploy`);
-  await showWho('Its key works', short.body.data!);
-  say('\n# Wait until it has run out');
-  await untilRefused(() => whoIs(short.body.data!));
-  await showWho('Its key is refused: the user is gone from AWS', short.body.data!);
+  const short = await lend('A short lease', 'GET', `${mount}/creds/deploy`);
+  // At once: whoever ends the tour here finds leases of an hour at the next start.
   await show('Back to leases of an hour', 'PUT', `${mount}/config/lease`, { lease: '1h', lease_max: '24h' });
+  await showWho('The key of the short one works', short.keys);
+  say('\n# Wait until it has run out');
+  await untilRefused(() => whoIs(short.keys), stopping);
+  await showWho('Its key is refused: the user is gone from AWS', short.keys);
 
-  await show('Revoke the first lease', 'PUT', `sys/revoke/${lent.body.lease_id}`);
-  await showWho('Its key is refused too', lent.body.data!);
+  await show('Revoke the first lease', 'PUT', `sys/revoke/${lent.leaseId}`);
+  await showWho('Its key is refused too', lent.keys);
 }
 
-async function untilRefused(whoIs: () => Promise<string>): Promise<void> {
-  for (let tries = 0; tries < 100 && !(await whoIs()).startsWith('refused'); tries += 1) await sleep(200);
+interface Lent {
+  leaseId: string;
+  keys: Record<string, string>;
+}
+
+async function untilRefused(whoIs: () => Promise<string>, stopping: AbortSignal): Promise<void> {
+  for (let tries = 0; tries < 100; tries += 1) {
+    if ((await whoIs()).startsWith('refused')) return;
+    await sleep(200, undefined, { signal: stopping });
+  }
 }
 
 /** Of an answer, what is worth reading. */

@@ -3,7 +3,7 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { AccessModule } from '#libs/access';
 import type { IssueLeaseRequest } from '#libs/contracts';
-import { databaseModule, queueModule } from '#libs/runtime';
+import { databaseModule, EventLog, Metrics, MetricsModule, queueModule } from '#libs/runtime';
 import { IssuerModule } from '../../apps/issuer/src/index.js';
 import { RevokerModule } from '../../apps/revoker/src/index.js';
 import type { World } from './world.js';
@@ -17,7 +17,7 @@ export function issuerBeside(world: World): Promise<INestApplicationContext> {
 /** Another revoker on the world's database and queue; it sweeps as any does. */
 export function revokerBeside(world: World): Promise<INestApplicationContext> {
   const { timing, surroundings } = world.options;
-  return start(world, RevokerModule.configured(connections(world), timing, surroundings));
+  return start(world, RevokerModule.configured(connections(world), timing, surroundings, new EventLog()));
 }
 
 /** A command as the gateway sends it, for a role of the mount `aws/`. */
@@ -43,5 +43,6 @@ function connections({ options }: World) {
     databaseModule(options.databaseUrl, 4),
     queueModule(options.databaseUrl),
     AccessModule.open(options.masterKey),
+    MetricsModule.of(new Metrics('beside')),
   ];
 }

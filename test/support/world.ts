@@ -6,6 +6,7 @@ import { JsonLog } from '#libs/runtime';
 import { type FaultSettings, seedRootPolicy, type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
 import { type RunningSystem, startSystem, type SystemOptions } from '../../apps/standalone/src/system.js';
 import { HttpClient } from './http-client.js';
+import { startServices } from './services.js';
 
 /** The weather of the journeys: AWS lags, and refuses concurrent changes, as it does. */
 export const usualWeather: Partial<FaultSettings> = {
@@ -37,8 +38,13 @@ export interface WorldOptions {
   rootPolicy?: (accountId: string) => string;
   /** Limits of the calls to AWS, and what a mount gets that names nothing itself. */
   surroundings?: Partial<SystemOptions['surroundings']>;
-  /** Starts the system; in this process by default. */
+  /** Starts the system; by default in the shape that the run is about: in this process, or as services. */
   run?: (options: SystemOptions) => Promise<RunningSystem>;
+}
+
+/** The shape that this run of the journeys is about: set by the jest project. */
+export function shape(): 'embedded' | 'services' {
+  return (globalThis as { SHAPE?: 'services' }).SHAPE ?? 'embedded';
 }
 
 /** A whole system on a database of its own, with a simulated AWS around it. */
@@ -83,7 +89,11 @@ export class World {
       logger: new JsonLog({ write: (line: string) => void log.push(line) }),
       port: 0,
     };
-    const start = () => (options.run ?? startSystem)(system);
+    const inShape =
+      shape() === 'services'
+        ? (given: SystemOptions) => startServices(given, (line) => void log.push(line))
+        : startSystem;
+    const start = () => (options.run ?? inShape)(system);
     const running = await start();
     const database = new pg.Pool({ connectionString: databaseUrl, max: 3 });
     // The pool outlives nothing: its connections are cut when the database is dropped.
@@ -170,6 +180,7 @@ export interface LeaseRow {
   looks_left: number;
   last_error: string | null;
   due_at: Date | null;
+  claim_id: string | null;
   accepted_at: Date | null;
   expires_at: Date | null;
   account_id: string;

@@ -11,8 +11,9 @@ const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../.
 export class Service {
   /** Of a gateway and of the simulator: where it serves. */
   url = '';
-  /** Where it answers health and metrics. */
+  /** Where it answers health and metrics, from its first moment on. */
   operations = '';
+  private serving = false;
   readonly ended: Promise<number | null>;
   /** The end of what it printed. */
   said = '';
@@ -41,22 +42,45 @@ export class Service {
     const { msg, url, operations } = read(line);
     if (msg === 'gateway listens') this.url = url!;
     if (operations) this.operations = `http://127.0.0.1:${operations}`;
+    if (msg === `${this.kind} serves`) this.serving = true;
     const simulator = /^simulator .* at (\S+)$/.exec(line);
-    if (simulator) this.url = this.operations = simulator[1]!;
+    if (simulator) {
+      this.url = simulator[1]!;
+      this.serving = true;
+    }
   }
 
   /** Waits until it has said that it serves. @throws Error with what it said last when it ends instead. */
   async serves(): Promise<this> {
-    while (!this.operations) {
-      if (!this.running) throw new Error(`The ${this.kind} ended instead of serving:${this.said}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await this.until(() => this.serving);
     return this;
   }
 
+  /** Waits until it can be asked how it is; it may still be waiting for what it depends on. */
+  async starts(): Promise<this> {
+    await this.until(() => this.operations !== '');
+    return this;
+  }
+
+  private async until(happened: () => boolean): Promise<void> {
+    while (!happened()) {
+      if (!this.running) throw new Error(`The ${this.kind} ended instead of serving:${this.said}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
   /** Whether it says that it is ready. */
-  async isReady(): Promise<boolean> {
-    return fetch(`${this.operations}/health/ready`).then(
+  isReady(): Promise<boolean> {
+    return this.says('ready');
+  }
+
+  /** Whether it says that it is alive. */
+  isAlive(): Promise<boolean> {
+    return this.says('live');
+  }
+
+  private says(state: 'ready' | 'live'): Promise<boolean> {
+    return fetch(`${this.operations}/health/${state}`).then(
       (answer) => answer.ok,
       () => false,
     );
@@ -87,7 +111,7 @@ export class Fleet {
 
   constructor(
     private readonly env: Record<string, string>,
-    private readonly onLine: (line: string, kind: Kind) => void = () => undefined,
+    private readonly onLine: (line: string, from: Service) => void = () => undefined,
   ) {}
 
   /** Starts one; `env` adds to the common environment. It may not serve yet. */
@@ -97,7 +121,7 @@ export class Fleet {
       env: { PATH: process.env.PATH, LEASEHOLD_OPERATIONS_PORT: '0', PORT: '0', ...this.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const service = new Service(kind, child, (line) => this.onLine(line, kind));
+    const service: Service = new Service(kind, child, (line) => this.onLine(line, service));
     this.started.push(service);
     return service;
   }

@@ -1,9 +1,6 @@
-/** One configuration for specs beside the code (apps, libs) and for the journeys (test). */
-export default {
-  roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/test', '<rootDir>/scripts'],
+/** What the journeys and the specs beside the code have in common. */
+const common = {
   testEnvironment: 'node',
-  testRegex: '\\.spec\\.(ts|mjs)$',
-  testTimeout: 30_000,
   moduleFileExtensions: ['js', 'mjs', 'cjs', 'ts', 'json', 'node'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
@@ -23,6 +20,36 @@ export default {
   },
   moduleNameMapper: {
     '^#libs/([^/]+)$': '<rootDir>/libs/$1/src/index.ts',
+    '^#servers$': '<rootDir>/scripts/servers/index.mjs',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
+};
+
+/** The journeys that run on both shapes: everything in one process, and three services over real servers. */
+const onBothShapes = '/test/(aws-calls|contract-.*|lease-life-faults|quick-start|secrets|stopping)\\.spec\\.ts$';
+
+export default {
+  testTimeout: 30_000,
+  projects: [
+    {
+      ...common,
+      displayName: 'units',
+      roots: ['<rootDir>/apps', '<rootDir>/libs', '<rootDir>/scripts'],
+      testRegex: '\\.spec\\.(ts|mjs)$',
+      testPathIgnorePatterns: ['/scripts/servers/'],
+    },
+    {
+      ...common,
+      displayName: 'embedded',
+      roots: ['<rootDir>/test'],
+      testRegex: '/test/[^/]*\\.spec\\.ts$',
+    },
+    {
+      ...common,
+      displayName: 'services',
+      roots: ['<rootDir>/test', '<rootDir>/scripts/servers'],
+      testRegex: [onBothShapes, '/test/services/.*\\.spec\\.ts$', '/scripts/servers/.*\\.spec\\.mjs$'],
+      globals: { SHAPE: 'services' },
+    },
+  ],
 };

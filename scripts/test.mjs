@@ -4,25 +4,39 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { ServersRefused, startRabbitmq, startRedis } from './servers/index.mjs';
 import { orSayWhyNot, root, setup } from './setup.mjs';
 
 /** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
 const limitMs = 20 * 60_000;
 
+const say = (line) => process.stdout.write(`${line}\n`);
+
 /**
- * `npm test`: makes the checkout ready, then runs jest, with the arguments given, on a PostgreSQL of this run's own or on
- * the one at TEST_DATABASE_URL. The last words are jest's, and so is the exit code.
+ * `npm test`: makes the checkout ready, then runs jest, with the arguments given, on servers of this run's own or on those
+ * at TEST_DATABASE_URL, TEST_REDIS_URL and TEST_RABBITMQ_URL. The last words are jest's, and so is the exit code; where
+ * RabbitMQ and Redis cannot be had, what needs none runs, and the run fails with the sentence that says what to do.
  */
 await orSayWhyNot(async () => {
   process.chdir(root);
-  await setup({ say: (line) => process.stdout.write(`${line}\n`) });
+  await setup({ say });
   const ending = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => ending.abort(signal));
-  const code = await withTemporaryFolder(async (temp) => {
-    if (process.env.TEST_DATABASE_URL) return runJest(process.env.TEST_DATABASE_URL, temp, ending.signal);
-    return withDatabase(temp, (url) => runJest(url, temp, ending.signal));
+  const outcome = await withTemporaryFolder(async (temp) => {
+    return withDatabase(temp, (databaseUrl) =>
+      withServers(temp, async (servers) => {
+        const code = await runJest(
+          { TEST_DATABASE_URL: databaseUrl, ...servers.urls },
+          servers.jest,
+          temp,
+          ending.signal,
+        );
+        if (servers.refusal) process.stderr.write(`The journeys over real services were not run. ${servers.refusal}\n`);
+        return servers.refusal ? code || 1 : code;
+      }),
+    );
   });
-  process.exitCode = ending.signal.aborted ? 128 + constants.signals[ending.signal.reason] : code;
+  process.exitCode = ending.signal.aborted ? 128 + constants.signals[ending.signal.reason] : outcome;
 });
 
 /** The specs' temporary folders are in here too, so that what a cut-off spec leaves behind goes with it. */
@@ -39,6 +53,7 @@ async function withTemporaryFolder(use) {
 }
 
 async function withDatabase(temp, use) {
+  if (process.env.TEST_DATABASE_URL) return use(process.env.TEST_DATABASE_URL);
   const { startEmbeddedPostgres } = await import('../dist/libs/runtime/src/embedded-postgres.js');
   const dataDir = join(temp, 'database');
   let database;
@@ -58,14 +73,36 @@ async function withDatabase(temp, use) {
   }
 }
 
+/** Those given, or private ones; without either, the specs that need none. */
+async function withServers(temp, use) {
+  const given = { TEST_REDIS_URL: process.env.TEST_REDIS_URL, TEST_RABBITMQ_URL: process.env.TEST_RABBITMQ_URL };
+  if (given.TEST_REDIS_URL && given.TEST_RABBITMQ_URL) return use({ urls: given, jest: [] });
+  let servers = [];
+  try {
+    servers = await Promise.all([
+      startRedis({ folder: join(temp, 'redis'), say }),
+      startRabbitmq({ folder: join(temp, 'rabbitmq'), say }),
+    ]);
+  } catch (error) {
+    if (!(error instanceof ServersRefused)) throw error;
+    return use({ urls: {}, jest: ['--selectProjects', 'units', 'embedded'], refusal: error.message });
+  }
+  try {
+    const [redis, rabbitmq] = servers;
+    return await use({ urls: { TEST_REDIS_URL: redis.url, TEST_RABBITMQ_URL: rabbitmq.url }, jest: [] });
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+  }
+}
+
 /** Runs jest in a process group of its own, which is ended as a whole. */
-async function runJest(databaseUrl, temp, ending) {
+async function runJest(urls, args, temp, ending) {
   if (ending.aborted) return 1;
-  const jest = spawn(process.execPath, ['node_modules/jest/bin/jest.js', ...process.argv.slice(2)], {
+  const jest = spawn(process.execPath, ['node_modules/jest/bin/jest.js', ...args, ...process.argv.slice(2)], {
     cwd: root,
     stdio: 'inherit',
     detached: true,
-    env: testEnvironment(databaseUrl, join(temp, 'tmp')),
+    env: testEnvironment(urls, join(temp, 'tmp')),
   });
   const exited = once(jest, 'exit');
   ending.addEventListener('abort', () => {
@@ -84,11 +121,11 @@ async function runJest(databaseUrl, temp, ending) {
 }
 
 /** Nothing that lies about on the machine: no AWS credentials, no servers but those meant for tests. */
-function testEnvironment(databaseUrl, temporaryFolder) {
+function testEnvironment(urls, temporaryFolder) {
   const stripped = /^(AWS_.*|LEASEHOLD_.*|DATABASE_URL|REDIS_URL|RABBITMQ_URL|NODE_ENV)$/;
   return {
     ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !stripped.test(name))),
-    TEST_DATABASE_URL: databaseUrl,
+    ...urls,
     TMPDIR: temporaryFolder,
     NODE_OPTIONS:
       `${process.env.NODE_OPTIONS ?? ''} --experimental-vm-modules --no-warnings=ExperimentalWarning`.trim(),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { World } from './support/world.js';
+import { eventually, shape, World } from './support/world.js';
 
 const policy = JSON.stringify({
   Version: '2012-10-17',
@@ -20,9 +20,13 @@ describe('the fewest calls to AWS', () => {
       policy_document: policy,
       policy_arns: managed,
     });
-    // Who the root credentials are is asked once for each process and configuration.
-    const { body } = await world.http.must(200, 'GET', 'aws/creds/deploy');
-    await world.http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: body.lease_id });
+    // Who the root credentials are is asked once for each issuer and revoker, and configuration.
+    await eventually(async () => {
+      const { body } = await world.http.must(200, 'GET', 'aws/creds/deploy');
+      await world.http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: body.lease_id });
+      const asked = world.simulator.calls.list({ action: 'GetCallerIdentity' }).length;
+      return asked === (shape() === 'services' ? 3 : 2);
+    });
   });
   afterAll(() => world.close());
   beforeEach(() => world.simulator.calls.clear());

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { everything } from './support/everything.js';
 import { World } from './support/world.js';
 
+const noRotation =
+  'error registering rotation job: rotation manager capabilities not supported in Vault community edition';
 const policy = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}';
 
 describe('the configuration of an engine', () => {
@@ -76,7 +78,6 @@ describe('the configuration of an engine', () => {
         sts_fallback_regions: 'us-west-2',
       });
       await write('config/root', { region: 'eu-central-1', max_retries: '2' });
-      await write('config/root', { max_retries: null });
       await write('config/root', {});
       expect(await read('config/root')).toMatchObject({
         access_key: world.root.accessKeyId,
@@ -87,6 +88,28 @@ describe('the configuration of an engine', () => {
       });
       await write('roles/deploy', { policy });
       expect((await call('GET', 'creds/deploy')).status).toBe(200);
+    });
+
+    it('takes a null of hvac for the default number of retries', async () => {
+      await write('config/root', { max_retries: 2 });
+      await write('config/root', { max_retries: null });
+      expect((await read('config/root')).max_retries).toBe(-1);
+    });
+
+    it('keeps and shows what needs no rotation and no federation to be true', async () => {
+      await write('config/root', { identity_token_ttl: '30m', disable_automated_rotation: true });
+      const kept = { identity_token_ttl: 1800, disable_automated_rotation: true };
+      expect(await read('config/root')).toMatchObject(kept);
+      await write('config/root', { region: 'eu-west-1', rotation_policy: '', rotation_period: 0, rotation_window: '' });
+      expect(await read('config/root')).toMatchObject({ ...kept, rotation_policy: '', rotation_period: 0 });
+    });
+
+    it('shows a configuration that an earlier build wrote', async () => {
+      await write('config/root', { region: 'eu-west-1' });
+      await world.database.query(
+        `update root_configs set settings = settings - 'identityTokenTtlSeconds' - 'disableAutomatedRotation'`,
+      );
+      expect(await read('config/root')).toMatchObject({ identity_token_ttl: 0, disable_automated_rotation: false });
     });
 
     it('takes null for "not given" where nothing was written yet', async () => {
@@ -125,6 +148,27 @@ describe('the configuration of an engine', () => {
       ],
       [{ rotation_period: 60, rotation_window: 60 }, 'rotation_window does not apply to period'],
       [{ rotation_window: 60 }, 'cannot use rotation_window without rotation_schedule'],
+      [{ rotation_period: 60 }, noRotation],
+      [{ rotation_period: '24h', disable_automated_rotation: true }, noRotation],
+      [{ rotation_schedule: '0 */6 * * 1-5' }, noRotation],
+      [{ rotation_schedule: '@daily', rotation_window: 3600 }, noRotation],
+      [{ rotation_schedule: 'TZ=Europe/Berlin 30 4 1,15 JAN-jun sun' }, noRotation],
+      [
+        { rotation_schedule: 'every day' },
+        'failed to parse provided rotation_schedule: expected exactly 5 fields, found 2',
+      ],
+      [
+        { rotation_schedule: '60 * * * *' },
+        'failed to parse provided rotation_schedule: the minute field must hold values from 0 to 59',
+      ],
+      [
+        { rotation_policy: 'weekly' },
+        'rotation_policy is not supported, since root keys are not rotated automatically: leave it empty',
+      ],
+      [
+        { role_arn: 'arn:aws:iam::000000000000:role/web' },
+        'web identity federation is not supported: leave role_arn and identity_token_audience empty',
+      ],
     ])('refuses %j', async (body, text) => {
       expect(await refusal('config/root', body)).toBe(text);
     });
@@ -132,10 +176,21 @@ describe('the configuration of an engine', () => {
     it('finds out about keys that are none when it lends', async () => {
       await write('config/root', { access_key: 'AKIANOBODY', secret_key: 'nothing', region: 'us-east-1' });
       await write('roles/deploy', { policy });
+      await write('roles/federated', { credential_type: 'federation_token', policy_document: policy });
+      await write('roles/assumed', { credential_type: 'assumed_role', role_arns: 'arn:aws:iam::000000000000:role/x' });
       const before = await everything(world);
-      const answer = await call('GET', 'creds/deploy');
-      expect(answer.status).toBe(400);
-      expect(answer.body.errors[0]).toContain('InvalidClientTokenId: ');
+      for (const [path, prefix] of [
+        ['creds/deploy', 'Error creating IAM user'],
+        ['sts/deploy', 'Error generating STS keys'],
+        ['creds/federated', 'Error generating STS keys'],
+        ['sts/assumed', 'Error assuming role'],
+      ] as const) {
+        const answer = await call('GET', path);
+        expect([path, answer.status]).toEqual([path, 400]);
+        expect(answer.body.errors[0]).toMatch(
+          new RegExp(`^${prefix}: InvalidClientTokenId: .*\n\tstatus code: 403, request id: [0-9a-f-]{36}$`),
+        );
+      }
       expect(await everything(world)).toEqual(before);
     });
   });

@@ -59,6 +59,25 @@ describe('credentials', () => {
   /** STS says the instant; on the way to the answer a second may pass. */
   const about = (seconds: number) => [seconds - 1, seconds];
 
+  /** Seconds from the issue to the end that AWS set: `data.ttl` and `lease_duration` (contract.md 2.5). */
+  async function truncatedAndRounded(leaseId: string): Promise<[number, number]> {
+    const { rows } = await world.database.query<{ seconds: string }>(
+      `select extract(epoch from expires_at - issued_at) as seconds from leases where id = $1`,
+      [leaseId],
+    );
+    const seconds = Number(rows[0]!.seconds);
+    return [Math.trunc(seconds), Math.round(seconds)];
+  }
+
+  it('shows the time of an STS credential truncated beside a lease that is rounded', async () => {
+    // AWS gives whole seconds: one that is lent in the first half of a second is rounded up.
+    const shown = await eventually(async () => {
+      const lent = await lend('PUT', 'sts/assumed', { ttl: '15m' });
+      return lent.lease_duration === 900 && lent.data.ttl;
+    });
+    expect(shown).toBe(899);
+  });
+
   async function refusal(method: string, path: string, body?: object | string) {
     const before = await everything(world);
     const answer = await call(method, path, body);
@@ -111,7 +130,7 @@ describe('credentials', () => {
     expect(lent.data.arn).toMatch(new RegExp(`:assumed-role/${role}/vault-root-`));
     expect(await whoIs(lent.data)).toBe(lent.data.arn);
     expect(about(path.includes('many') ? 1800 : 3600)).toContain(lent.lease_duration);
-    expect(lent.data.ttl).toBe(lent.lease_duration);
+    expect([lent.data.ttl, lent.lease_duration]).toEqual(await truncatedAndRounded(lent.lease_id));
   });
 
   it.each([
@@ -124,6 +143,7 @@ describe('credentials', () => {
     expect(keys).toEqual(['access_key', 'secret_key', 'security_token', 'session_token', 'ttl']);
     expect(lent.renewable).toBe(false);
     expect(about(3600)).toContain(lent.lease_duration);
+    expect([lent.data.ttl, lent.lease_duration]).toEqual(await truncatedAndRounded(lent.lease_id));
     expect(await whoIs(lent.data)).toMatch(/:federated-user\/vault-\d+-\w{15}$/);
   });
 

@@ -50,10 +50,10 @@ describe('the envelope and the errors of the contract', () => {
     ['400', 'GET', '/v1/aws/creds/nobody'],
     ['404', 'GET', '/v1/aws/roles/nobody'],
     ['405', 'GET', '/v1/aws/roles'],
-    ['404', 'GET', '/'],
     ['404', 'GET', '/elsewhere'],
+    ['404', 'GET', '/uix'],
     ['400', 'GET', '/v1/%zz'],
-    ['405', 'PATCH', '/v1/aws/roles/deploy'],
+    ['415', 'PATCH', '/v1/aws/roles/deploy'],
     ['405', 'OPTIONS', '/v1/aws/roles/deploy'],
     ['405', 'MKCOL', '/v1/aws/roles/deploy'],
   ])('says %s with the exact headers: %s %s', async (status, method, path) => {
@@ -63,6 +63,48 @@ describe('the envelope and the errors of the contract', () => {
     expect(headers['cache-control']).toBe('no-store');
     expect(headers).not.toHaveProperty('x-powered-by');
     expect(headers).not.toHaveProperty('etag');
+  });
+
+  it.each(['/', '/ui', '/ui/', '/ui/vault/secrets', '/?list=true'])('has no page to show at %s', async (path) => {
+    const { status, headers, text } = await raw('GET', path);
+    expect([status, headers['content-type'], text]).toEqual([404, 'text/plain; charset=utf-8', '404 page not found\n']);
+  });
+
+  describe('the verb PATCH', () => {
+    const patch = (path: string, type: string | undefined, body = '{}', headers = token) =>
+      refused(() => raw('PATCH', path, body, type === undefined ? headers : { ...headers, 'Content-Type': type }));
+
+    it.each([
+      [undefined, 'none'],
+      ['application/json', 'application/json'],
+      ['text/plain; charset=utf-8', 'text/plain'],
+      ['application/x-www-form-urlencoded', 'application/x-www-form-urlencoded'],
+      ['nonsense', 'nonsense'],
+    ])('wants a merge patch, not %s', async (type, provided) => {
+      const text = `PATCH requires Content-Type of application/merge-patch+json, provided ${provided}`;
+      const answer = await patch('/v1/aws/roles/deploy', type);
+      expect([answer.status, answer.errors]).toEqual([415, [text]]);
+    });
+
+    it.each([
+      ['a path that is there', '/v1/aws/roles/deploy', '{}', 405, '1 error occurred:\n\t* unsupported operation\n\n'],
+      ['a core path', '/v1/sys/mounts/aws/tune', '{}', 405, '1 error occurred:\n\t* unsupported operation\n\n'],
+      ['a path without a token', '/v1/sys/health', '{}', 405, '1 error occurred:\n\t* unsupported operation\n\n'],
+      ['a path that is not', '/v1/aws/nowhere', '{}', 404, '1 error occurred:\n\t* unsupported path\n\n'],
+      ['no mount', '/v1/no/such', '{}', 404, 'no handler for route "no/such". route entry not found.'],
+      ['a folder', '/v1/aws/roles/', '{}', 400, "cannot write to a path ending in '/'"],
+      ['no JSON', '/v1/aws/roles/deploy', '[]', 400, 'failed to decode JSON input: the body must be a JSON object'],
+    ])('is refused after the checks before it: %s', async (_name, path, body, status, text) => {
+      for (const type of ['application/merge-patch+json', 'application/Merge-Patch+JSON; charset=utf-8']) {
+        const answer = await patch(path, type, body);
+        expect([answer.status, answer.errors]).toEqual([status, [text]]);
+      }
+    });
+
+    it('is refused to a caller without a token as everything is', async () => {
+      const answer = await patch('/v1/aws/roles/deploy', 'application/merge-patch+json', '{}', {});
+      expect([answer.status, answer.errors]).toEqual([403, ['permission denied']]);
+    });
   });
 
   describe('who is calling', () => {
@@ -160,9 +202,30 @@ describe('the envelope and the errors of the contract', () => {
       expect(answer.errors?.[0]).toMatch(/^failed to decode JSON input: ./);
     });
 
+    it.each([
+      ['{"a":1} {"b":2}', /^Unexpected non-whitespace character after JSON at position 8\b/],
+      ["{'policy':'{}'}", /^Expected property name or '}' in JSON at position 1\b/],
+      ['{"a":1 "b":2}', /^Expected ',' or '}' after property value in JSON at position 7\b/],
+      ['{"policy":"\u0001"}', /^Bad control character in string literal in JSON at position 11\b/],
+      ['{"a":x}', /^Unexpected token in JSON$/],
+      ['{"a":', /^Unexpected end of JSON input$/],
+    ])('says in a whole sentence what is wrong with %s', async (body, sentence) => {
+      const [error] = (await refused(() => raw('PUT', '/v1/aws/roles/mine', body))).errors!;
+      expect(error!.replace('failed to decode JSON input: ', '')).toMatch(sentence);
+    });
+
     it('never repeats a body in what it says about it', async () => {
       const secret = 'wJalrXUtnFEMIK7MDENG';
-      for (const body of [`{"secret_key":"${secret}`, `${secret}`, `{"secret_key":${secret}}`, `{${secret}}`]) {
+      for (const body of [
+        `{"secret_key":"${secret}`,
+        `${secret}`,
+        `{"secret_key":${secret}}`,
+        `{${secret}}`,
+        `{"a":1}${secret}`,
+        `{"a":"${secret} at position 5 `,
+        `{"secret_key":'${secret} in JSON at position 5'}`,
+        `{"secret_key":"\\${secret}"}`,
+      ]) {
         const answer = await refused(() => raw('PUT', '/v1/aws/config/root', body));
         expect([answer.status, answer.text.includes(secret.slice(0, 4))]).toEqual([400, false]);
       }
@@ -260,6 +323,12 @@ describe('the envelope and the errors of the contract', () => {
         204,
       );
       expect((await raw('GET', '/v1/aws/roles/x')).status).toBe(404);
+    });
+
+    it('has no parameter but those that help shows', async () => {
+      const { body } = await world.http.must(200, 'PUT', 'aws/creds/deploy', { door: 'sts' });
+      expect(body.warnings).toEqual(['Endpoint ignored these unrecognized parameters: [door]']);
+      expect(body.lease_id).toMatch(/^aws\/creds\/deploy\//);
     });
 
     it('takes a name of the language for what it is: an unknown field', async () => {

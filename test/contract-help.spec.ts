@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { everything } from './support/everything.js';
+import { rawRequest } from './support/raw-request.js';
 import { World } from './support/world.js';
 
 describe('help', () => {
@@ -20,7 +21,7 @@ describe('help', () => {
     const text = String(body.help);
     expect(text).toMatch(/^## DESCRIPTION\n\n[^]+\n## PATHS\n\n/);
     expect(text.match(/^ {4}\^.*\$$/gm)).toEqual([
-      String.raw`    ^(?P<door>creds|sts)/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+      String.raw`    ^(creds|sts)/(?P<name>\w(([\w-.@]+)?\w)?)$`,
       '    ^config/lease$',
       '    ^config/root$',
       '    ^roles$',
@@ -35,8 +36,8 @@ describe('help', () => {
     ['roles', '^roles$', []],
     ['roles/', '^roles$', []],
     ['roles/any', '^roles/', ['iam_tags (keypair)', 'default_sts_ttl (duration (sec))', 'arn (string) (DEPRECATED)']],
-    ['creds/any', '^(?P<door>creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)']],
-    ['sts/any', '^(?P<door>creds|sts)/', ['role_session_name (string)']],
+    ['creds/any', '^(creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)']],
+    ['sts/any', '^(creds|sts)/', ['role_session_name (string)']],
   ])('explains %s', async (path, route, parameters) => {
     const { status, body } = await help(`team/aws/${path}`);
     const text = String(body.help);
@@ -67,6 +68,16 @@ describe('help', () => {
     const { status, body } = await help(path);
     expect([status, String(body.help).includes('## DESCRIPTION')]).toEqual([200, true]);
   });
+
+  it.each(['team/aws', 'team/aws/', 'team/aws/creds/any', 'sys', 'sys/mounts/aws'])(
+    'is given for the verb HELP too: %s',
+    async (path) => {
+      const answer = await rawRequest(world.http.url, 'HELP', `/v1/${path}`, {
+        headers: { 'X-Vault-Token': world.http.token },
+      });
+      expect([answer.status, answer.text]).toEqual([200, (await help(path)).text]);
+    },
+  );
 
   it('changes nothing, whatever the method', async () => {
     const before = await everything(world);

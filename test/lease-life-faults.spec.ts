@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { seedRootPolicy } from '../apps/simulator/src/index.js';
 import { comesToRest, keysInAws, lend, lentBy, policyDocument, rowOf, writeRole } from './support/lease-life.js';
@@ -80,6 +82,23 @@ describe('a lease among the faults of its neighbours', () => {
     await comesToRest(world);
   });
 
+  it('takes back what was accepted for a caller who left before its turn to be answered', async () => {
+    const hold = world.simulator.faults.hold('CreateUser', 'before');
+    const { hostname, port } = new URL(world.http.url);
+    const caller = connect(Number(port), hostname);
+    const ask = () =>
+      caller.write(`GET /v1/aws/creds/deploy HTTP/1.1\r\nHost: vault\r\nX-Vault-Token: ${world.http.token}\r\n\r\n`);
+    ask();
+    await hold.reached;
+    ask();
+    const isActive = async () => (await world.leases()).find((row) => row.state === 'active');
+    const { id } = await eventually(isActive);
+    caller.destroy();
+    await eventually(async () => (await rowOf(world, id)).end_reason === 'not_received');
+    hold.release();
+    await comesToRest(world);
+  });
+
   it('is refused at its acceptance when its token ends while it is being made', async () => {
     const hold = world.simulator.faults.hold('CreateAccessKey', 'after');
     const asked = world.http.call('GET', 'aws/creds/deploy');
@@ -148,6 +167,29 @@ describe('a lease among the faults of its neighbours', () => {
     expect(data).toMatchObject({ revoke_error: expect.stringContaining('AccessDenied') });
     world.simulator.faults.clear();
     await world.http.must(204, 'PUT', `sys/revoke/${id}`);
+    await comesToRest(world);
+  });
+
+  it('is not forced out by a moment in which AWS asks to slow down', async () => {
+    const lent = await lend(world, 'deploy');
+    world.simulator.faults.fail({ action: 'DeleteAccessKey', code: 'Throttling', times: 6 });
+    await world.http.must(204, 'PUT', 'sys/leases/revoke-force/aws/creds/deploy');
+    expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
+    await comesToRest(world);
+  });
+
+  it('is taken back when whoever unmounted died before it said so', async () => {
+    await world.mount('left/');
+    await world.http.must(204, 'PUT', 'left/roles/deploy', {
+      policy_document: policyDocument,
+      credential_type: 'iam_user',
+    });
+    const lent = lentBy(await world.http.must(200, 'GET', 'left/creds/deploy'));
+    await world.database.query(`update mounts set tainted_at = now() where path = 'left/'`);
+    const renewal = await world.http.call('PUT', 'sys/leases/renew', { lease_id: lent.leaseId });
+    expect(renewal.status).toBe(400);
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'ended');
+    expect(await rowOf(world, lent.leaseId)).toMatchObject({ end_reason: 'unmounted' });
     await comesToRest(world);
   });
 
@@ -226,6 +268,21 @@ describe('a lease among the faults of its neighbours', () => {
     account.deleteUser(user);
   });
 
+  it('is shown to a person when AWS refuses the last look at what may have been made after its end', async () => {
+    const lent = await lend(world, 'deploy');
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    const { user_name: userName } = await rowOf(world, lent.leaseId);
+    const account = world.simulator.account();
+    account.createUser(userName!);
+    world.simulator.faults.fail({ action: 'DeleteUser', code: 'AccessDenied', status: 403 });
+    await world.database.query(`update leases set looks_left = 1, due_at = now() where id = $1`, [lent.leaseId]);
+    await eventually(async () => (await rowOf(world, lent.leaseId)).state === 'irrevocable');
+    expect((await rowOf(world, lent.leaseId)).last_error).toContain('AccessDenied');
+    world.simulator.faults.clear();
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    await comesToRest(world);
+  });
+
   it('is not given up over one conflict that may be the lag of our own removal', async () => {
     const lent = await lend(world, 'deploy');
     await aged(lent.leaseId);
@@ -285,5 +342,45 @@ describe('a lease among the faults of its neighbours', () => {
     expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
     await world.http.must(204, 'PUT', `sys/revoke/${there.leaseId}`);
     expect(world.simulator.account('111111111111').users()).toHaveLength(1);
+  });
+});
+
+describe('a mount whose AWS never answers', () => {
+  let world: World;
+  let silence: Server;
+
+  beforeAll(async () => {
+    silence = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silence, 'listening');
+    world = await World.start({ weather: {}, surroundings: { requestTimeoutMs: 4_000 } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+  });
+  afterAll(async () => {
+    await world.close();
+    silence.close();
+  });
+
+  it('holds up no lease of another, however many of its own are due', async () => {
+    const stuck = await lend(world, 'deploy');
+    const lent = await lend(world, 'deploy');
+    const { port } = silence.address() as AddressInfo;
+    await world.mount('silent');
+    await world.http.must(204, 'PUT', 'silent/config/root', { iam_endpoint: `http://127.0.0.1:${port}` });
+    // 300 leases of the silent mount that all end in a moment, and each has its alarm.
+    await world.database.query(
+      `insert into leases (id, command_id, state, credential_type, mount_id, mount_version, role_name, role_version,
+         root_version, account_id, token_id, request_id, user_name, made, access_key_id, renewable, issued_at, accepted_at,
+         expires_at, due_at)
+       select 'silent/creds/deploy/' || n, gen_random_uuid(), 'active', credential_type, m.id, mount_version, role_name,
+         role_version, r.version, leases.account_id, token_id, request_id, 'silent-' || n, made, access_key_id, true, now(), now(),
+         now() + interval '1 s', now() + interval '1 s'
+       from leases, generate_series(1, 300) n, mounts m join root_configs r on r.mount_id = m.id and superseded_at is null
+       where leases.id = $1 and m.path = 'silent/'`,
+      [stuck.leaseId],
+    );
+    await eventually(async () => (await world.leases()).filter((row) => row.claim_id).length > 4);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+    expect(await world.whoIs(lent.keys)).toBe('InvalidClientTokenId');
   });
 });

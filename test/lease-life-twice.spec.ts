@@ -1,7 +1,7 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CodedError, OutOfTime } from '#libs/contracts';
-import { Accepting, Alarms } from '#libs/leases';
+import { Accepting, Issuing, Alarms } from '#libs/leases';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, revokerBeside } from './support/beside.js';
 import { comesToRest, keysInAws, lend, rowOf, writeRole } from './support/lease-life.js';
@@ -86,6 +86,19 @@ describe('doing everything twice', () => {
     expect(await paused).toBeInstanceOf(CodedError);
     await comesToRest(world, [lentOf(reply)]);
     await giveBack(reply.leaseId);
+  });
+
+  it('looks again at what a worker made after its lease had ended, once it can say so', async () => {
+    const reply = await issue(commandFor(world, 'deploy'));
+    await accept(reply.leaseId);
+    const { user_name: userName } = (await world.leases()).find((row) => row.id === reply.leaseId)!;
+    await giveBack(reply.leaseId);
+    // Its machine was suspended for longer than anybody looked.
+    const account = world.simulator.account();
+    account.createAccessKey(account.createUser(userName!));
+    await issuer.get(Issuing).abandon(reply.leaseId, 'too late');
+    await comesToRest(world);
+    expect(world.lentUsers()).toEqual([]);
   });
 
   it('makes nothing for a caller who left before its command came', async () => {

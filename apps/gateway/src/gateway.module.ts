@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
+import { RequestOutcomes } from './api/request-outcomes.js';
 import { TokenSelf } from './auth/token-self.js';
 import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
@@ -11,12 +12,13 @@ import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient } from './issuer-client.js';
 import { LeasesPath } from './sys/leases-path.js';
+import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, LeasesPath, TokenSelf];
+const core = [MountsPath, LeasesPath, MetricsPath, TokenSelf];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
@@ -29,7 +31,7 @@ const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) =>
 @Module({})
 export class GatewayModule {
   /**
-   * `connections`: the modules of database, queue and keyring that this process was configured with; `issuers`: how it
+   * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `issuers`: how it
    * reaches them, under the name ISSUERS.
    */
   static configured(
@@ -44,6 +46,7 @@ export class GatewayModule {
       providers: [
         Api,
         IssuerClient,
+        RequestOutcomes,
         TakeBack,
         ...open,
         ...core,

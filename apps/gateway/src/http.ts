@@ -43,6 +43,12 @@ export async function createGateway(
   });
   fastify.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.useGlobalFilters(new HttpErrors());
+  // There are no pages here (contract.md 1.1).
+  for (const url of ['/', '/ui', '/ui/*']) {
+    fastify.all(url, (_request, reply) =>
+      reply.status(404).type('text/plain; charset=utf-8').send('404 page not found\n'),
+    );
+  }
   fastify.get('/health/live', (_request, reply) => send(reply, 200, { live: true }));
   fastify.get('/health/ready', async (_request, reply) => {
     const readiness = await health.readiness();

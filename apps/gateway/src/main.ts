@@ -1,13 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AccessModule } from '#libs/access';
-import { commandClient, databaseModule, redisQueueModule, runService, watchDependencies } from '#libs/runtime';
+import {
+  commandClient,
+  databaseModule,
+  MetricsModule,
+  redisQueueModule,
+  runService,
+  watchDependencies,
+} from '#libs/runtime';
 import { gatewayEnv } from './gateway.env.js';
 import { GatewayModule } from './gateway.module.js';
 import { createGateway } from './http.js';
 import { ISSUERS, IssuerClient } from './issuer-client.js';
 
 /** One gateway as a process of its own; any number of them, behind a load balancer that asks `/health/ready`. */
-await runService('gateway', gatewayEnv, async (env, { logger, health }) => {
+await runService('gateway', gatewayEnv, async (env, { logger, health, metrics }) => {
   const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
   const app = await createGateway(
     GatewayModule.configured(
@@ -15,6 +22,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health }) => {
         databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
       commandClient(ISSUERS, broker, env.LEASEHOLD_ISSUER_PUBLIC_KEY),

@@ -2,10 +2,17 @@ import { Injectable } from '@nestjs/common';
 import { Tokens } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
-import { credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
+import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import type { Order } from './order.js';
+
+/** How the text begins when AWS refuses the first call for a credential type (contract.md 2.5). */
+const failureOf: Record<CredentialType, string> = {
+  iam_user: 'Error creating IAM user',
+  assumed_role: 'Error assuming role',
+  federation_token: 'Error generating STS keys',
+};
 
 /** Issues one credential. The token is checked here as well, whoever carried the command (design.md, promise 7). */
 @Injectable()
@@ -38,7 +45,9 @@ export class IssueLease {
     const root = await this.rootConfigs.open(mount.id);
     this.accounts.keepOnly(mount.id, [root.version]);
     const account = this.accounts.open({ ...root.settings, ...root });
-    const identity = await account.identity();
+    // AWS is asked who we are before it is asked for anything: that it refuses the root keys is told as the refusal of
+    // what the caller wanted (contract.md 1.8, 2.5).
+    const identity = await account.identity(failureOf[type]);
     await this.rootConfigs.noteAccount(root, identity.accountId);
     const order: Order = { command, caller, mount, role, root, account, identity, fence };
     return type === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, type);

@@ -3,6 +3,7 @@ import { assumeRole, federationToken, type StsCredential } from '#libs/aws';
 import type { IssueLeaseReply } from '#libs/contracts';
 import { Issuing } from '#libs/leases';
 import { askedSessionName, chooseIamRoleArn, compileTemplate, stsTtlSeconds, systemMaxTtlSeconds } from '#libs/roles';
+import { Metrics, type Span } from '#libs/runtime';
 import { type Order, openingOf } from './order.js';
 
 /** Fetches a credential of STS: it ends by itself, so it needs no intent and no acceptance. */
@@ -10,17 +11,22 @@ import { type Order, openingOf } from './order.js';
 export class IssueSts {
   private readonly logger = new Logger(IssueSts.name);
 
-  constructor(private readonly issuing: Issuing) {}
+  private readonly register: Span;
+
+  constructor(
+    private readonly issuing: Issuing,
+    metrics: Metrics,
+  ) {
+    this.register = metrics.span('vault.expire.register', 'Storing what was made as a lease.');
+  }
 
   async execute(order: Order, credentialType: 'assumed_role' | 'federation_token'): Promise<IssueLeaseReply> {
     const { credential, arn } = await (credentialType === 'assumed_role' ? this.assume(order) : this.federate(order));
     const opening = openingOf(order);
-    const ttlMs = await this.issuing.openSts({
-      ...opening,
-      credentialType,
-      accessKeyId: credential.accessKeyId,
-      expiresAt: credential.expiration,
-    });
+    const { accessKeyId, expiration: expiresAt } = credential;
+    const ttlMs = await this.register(() =>
+      this.issuing.openSts({ ...opening, credentialType, accessKeyId, expiresAt }),
+    );
     this.logger.log({
       msg: 'credential issued',
       leaseId: opening.leaseId,
@@ -31,6 +37,7 @@ export class IssueSts {
       leaseId: opening.leaseId,
       credentialType,
       leaseDuration: Math.round(ttlMs / 1000),
+      stsTtl: Math.trunc(ttlMs / 1000),
       renewable: false,
       acceptRequired: false,
       credential: {

@@ -3,6 +3,7 @@ import { AmbiguousAccessKey, createIamUser, type IamUserPlan, madeBy } from '#li
 import type { IssueLeaseReply } from '#libs/contracts';
 import { Issuing, ttl, type UserIntent } from '#libs/leases';
 import { compileTemplate } from '#libs/roles';
+import { Metrics, type Span } from '#libs/runtime';
 import { type Order, openingOf } from './order.js';
 
 /** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
@@ -10,7 +11,14 @@ import { type Order, openingOf } from './order.js';
 export class IssueUser {
   private readonly logger = new Logger(IssueUser.name);
 
-  constructor(private readonly issuing: Issuing) {}
+  private readonly register: Span;
+
+  constructor(
+    private readonly issuing: Issuing,
+    metrics: Metrics,
+  ) {
+    this.register = metrics.span('vault.expire.register', 'Storing what was made as a lease.');
+  }
 
   async execute(order: Order): Promise<IssueLeaseReply> {
     let spent: string | null = null;
@@ -49,7 +57,7 @@ export class IssueUser {
       0,
       0,
     );
-    await this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs);
+    await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs));
     this.logger.log({
       msg: 'credential offered',
       leaseId: intent.leaseId,
@@ -84,7 +92,8 @@ export class IssueUser {
       if (madeBy(error) === 'nothing') await this.issuing.endUnmade(intent.leaseId, text);
       else await this.issuing.abandon(intent.leaseId, text);
     } catch (failure) {
-      this.logger.error({ msg: 'failed issue not marked', leaseId: intent.leaseId, error: String(failure) });
+      const { leaseId, requestId } = intent;
+      this.logger.error({ msg: 'failed issue not marked', leaseId, requestId, error: String(failure) });
     }
   }
 }

@@ -1,9 +1,10 @@
 import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
-import { APP_FILTER, APP_PIPE } from '@nestjs/core';
-import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
+import { APP_FILTER, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
-import { messageValidation, RpcErrors } from '#libs/runtime';
+import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
+import { CommandFigures } from './command-figures.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 import { IssueSts } from './issue-sts.js';
@@ -15,7 +16,7 @@ import { IssuerController } from './issuer.controller.js';
 export class IssuerModule implements OnApplicationShutdown {
   constructor(private readonly accounts: AwsAccounts) {}
 
-  /** `connections`: the modules of database, queue and keyring that this process was configured with. */
+  /** `connections`: the modules of database, queue, keyring and metrics that this process was configured with. */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
@@ -30,7 +31,12 @@ export class IssuerModule implements OnApplicationShutdown {
         IssueLease,
         IssueSts,
         IssueUser,
-        { provide: AwsAccounts, useFactory: () => new AwsAccounts(surroundings) },
+        {
+          provide: AwsAccounts,
+          inject: [Metrics],
+          useFactory: (metrics: Metrics) => new AwsAccounts({ ...surroundings, onCall: observeCalls(metrics) }),
+        },
+        { provide: APP_INTERCEPTOR, useClass: CommandFigures },
         { provide: APP_FILTER, useClass: RpcErrors },
         { provide: APP_PIPE, useValue: messageValidation },
       ],

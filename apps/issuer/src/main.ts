@@ -1,7 +1,14 @@
 import { NestFactory } from '@nestjs/core';
 import { AccessModule } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
-import { CommandServer, databaseModule, redisQueueModule, runService, watchDependencies } from '#libs/runtime';
+import {
+  CommandServer,
+  databaseModule,
+  MetricsModule,
+  redisQueueModule,
+  runService,
+  watchDependencies,
+} from '#libs/runtime';
 import { issuerEnv } from './issuer.env.js';
 import { IssuerModule } from './issuer.module.js';
 
@@ -15,6 +22,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
         databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
       surroundingsOf(env),
@@ -24,6 +32,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
   watchDependencies(app, health);
   health.watch('rabbitmq', server.reached);
   metrics.gauge('leasehold_commands_in_flight', 'Commands at work now.', () => server.underWay);
+  metrics.gauge('leasehold_commands_waiting', 'Commands that wait for any issuer.', () => server.waiting());
   await app.listen();
   return app;
 });

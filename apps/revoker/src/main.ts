@@ -1,24 +1,44 @@
 import { NestFactory } from '@nestjs/core';
 import { AccessModule } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
-import { databaseModule, redisQueueModule, runService, watchDependencies } from '#libs/runtime';
+import {
+  databaseModule,
+  EventExchange,
+  MetricsModule,
+  redisQueueModule,
+  runService,
+  watchDependencies,
+} from '#libs/runtime';
+import { EventRelay } from './event-relay.js';
 import { revokerEnv } from './revoker.env.js';
 import { RevokerModule } from './revoker.module.js';
 
 /** One revoker as a process of its own; any number of them share alarms and sweep. */
-await runService('revoker', revokerEnv, async (env, { logger, health }) => {
+await runService('revoker', revokerEnv, async (env, { logger, health, metrics }) => {
+  const events = new EventExchange({ url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE });
   const app = await NestFactory.createApplicationContext(
     RevokerModule.configured(
       [
         databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
       surroundingsOf(env),
+      events,
     ),
     { logger, abortOnError: false },
   );
   watchDependencies(app, health);
-  return app;
+  health.watch('rabbitmq', () => events.reached());
+  const outbox = () => app.get(EventRelay).waiting();
+  metrics.gauge('leasehold_outbox_events', 'Events that wait to be told.', async () => (await outbox()).events);
+  metrics.gauge('leasehold_outbox_lag_seconds', 'Age of the oldest of them.', async () => (await outbox()).lagSeconds);
+  return {
+    close: async () => {
+      await app.close();
+      await events.close();
+    },
+  };
 });

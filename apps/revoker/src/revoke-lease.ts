@@ -3,6 +3,8 @@ import { type AwsAccount, AwsAccounts, AwsRefused, destroyIamUser, followAccessK
 import { CodedError } from '#libs/contracts';
 import { type Lease, LEASE_TIMING, type LeaseTiming, type Outcome, Revoking } from '#libs/leases';
 import { RootConfigs } from '#libs/roles';
+import { Lanes } from './lanes.js';
+import { RevokerFigures } from './revoker-figures.js';
 
 /**
  * Takes one claimed lease back: expiry, revocation, roll-back and a tombstone's look are all this. It may run twice;
@@ -16,19 +18,37 @@ export class RevokeLease {
     private readonly revoking: Revoking,
     private readonly rootConfigs: RootConfigs,
     private readonly accounts: AwsAccounts,
+    private readonly figures: RevokerFigures,
+    private readonly lanes: Lanes,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
   async execute(lease: Lease): Promise<void> {
+    // Its mount has others at work already, and AWS is slow to answer them: it has to wait its turn.
+    if (!this.lanes.take(lease.mountId)) return this.revoking.putBack(lease);
+    let answered = false;
+    try {
+      answered = await this.takeBack(lease);
+    } finally {
+      this.lanes.free(lease.mountId, answered);
+    }
+  }
+
+  /** @returns whether AWS said anything. */
+  private async takeBack(lease: Lease): Promise<boolean> {
     const extending = setInterval(() => {
       this.revoking.extend(lease).catch((error: unknown) => {
-        this.logger.warn({ msg: 'claim not extended', leaseId: lease.id, error: String(error) });
+        const { id: leaseId, requestId } = lease;
+        this.logger.warn({ msg: 'claim not extended', leaseId, requestId, error: String(error) });
       });
     }, this.timing.claimMs / 3);
+    const startedAt = performance.now();
     try {
       const outcome = await this.destroy(lease).catch(toOutcome);
-      await this.revoking.settle(lease, outcome);
+      const settled = await this.revoking.settle(lease, outcome);
+      this.figures.tried(lease, settled, performance.now() - startedAt);
       this.tell(lease, outcome);
+      return outcome.kind !== 'unanswered';
     } finally {
       clearInterval(extending);
     }

@@ -1,9 +1,13 @@
 import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
-import { AwsAccounts, type AwsSurroundings } from '#libs/aws';
+import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
+import { type EventSink, Metrics } from '#libs/runtime';
 import { AlarmProcessor } from './alarm.processor.js';
+import { EVENT_SINK, EventRelay } from './event-relay.js';
+import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
+import { RevokerFigures } from './revoker-figures.js';
 import { Sweep } from './sweep.js';
 
 /** The revoker: the only place that destroys what leases made. */
@@ -11,20 +15,32 @@ import { Sweep } from './sweep.js';
 export class RevokerModule implements OnApplicationShutdown {
   constructor(private readonly accounts: AwsAccounts) {}
 
-  /** `connections`: the modules of database, queue and keyring that this process was configured with. */
+  /**
+   * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `events`: where it
+   * tells what happened.
+   */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     surroundings: AwsSurroundings,
+    events: EventSink,
   ): DynamicModule {
     return {
       module: RevokerModule,
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       providers: [
         AlarmProcessor,
+        Lanes,
         RevokeLease,
+        RevokerFigures,
         Sweep,
-        { provide: AwsAccounts, useFactory: () => new AwsAccounts(surroundings) },
+        EventRelay,
+        { provide: EVENT_SINK, useValue: events },
+        {
+          provide: AwsAccounts,
+          inject: [Metrics],
+          useFactory: (metrics: Metrics) => new AwsAccounts({ ...surroundings, onCall: observeCalls(metrics) }),
+        },
       ],
     };
   }

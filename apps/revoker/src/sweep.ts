@@ -1,52 +1,61 @@
-import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { type Lease, LEASE_TIMING, type LeaseTiming, Revoking, Sweeping } from '#libs/leases';
 import { Mounts, RootConfigs } from '#libs/roles';
+import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
 
 /** Leases that one sweep takes back side by side. */
-const lanes = 20;
+const width = 20;
 
 /**
  * The timed pass over every row that is due, whatever became of its alarm. Any number of revokers sweep at once: each
- * row is claimed by one.
+ * row is claimed by one. What asks AWS runs beside what does not, so that a slow AWS holds up nothing else.
  */
 @Injectable()
-export class Sweep implements OnApplicationBootstrap, OnApplicationShutdown {
+export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(Sweep.name);
-  private timer: NodeJS.Timeout | undefined;
-  private running: Promise<void> = Promise.resolve();
+  private readonly timers = new Map<() => Promise<void>, NodeJS.Timeout>();
+  private readonly running = new Set<Promise<void>>();
   private stopped = false;
 
   constructor(
     private readonly revoking: Revoking,
     private readonly sweeping: Sweeping,
     private readonly revokeLease: RevokeLease,
+    private readonly lanes: Lanes,
     private readonly mounts: Mounts,
     private readonly rootConfigs: RootConfigs,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
   onApplicationBootstrap(): void {
-    this.scheduleNext(0);
+    this.keepDoing(() => this.takeBackDue());
+    this.keepDoing(() => this.keepHouse());
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  /** Before database and queue are closed: what was begun finishes with both. */
+  async onModuleDestroy(): Promise<void> {
     this.stopped = true;
-    clearTimeout(this.timer);
-    await this.running;
+    for (const timer of this.timers.values()) clearTimeout(timer);
+    await Promise.all(this.running);
   }
 
-  private scheduleNext(ms: number): void {
+  private keepDoing(pass: () => Promise<void>, afterMs = 0): void {
     if (this.stopped) return;
-    this.timer = setTimeout(() => {
-      this.running = this.once().finally(() => this.scheduleNext(this.timing.sweepEveryMs));
-    }, ms);
+    const timer = setTimeout(() => {
+      const run = pass().finally(() => {
+        this.running.delete(run);
+        this.keepDoing(pass, this.timing.sweepEveryMs);
+      });
+      this.running.add(run);
+    }, afterMs);
+    this.timers.set(pass, timer);
   }
 
-  /** One pass. A step that fails is told and leaves the others their turn. */
-  async once(): Promise<void> {
+  /** What needs no call to AWS. A step that fails is told and leaves the others their turn. */
+  private async keepHouse(): Promise<void> {
     await this.step('end STS leases', () => this.sweeping.endSts());
-    await this.step('take back what is due', () => this.takeBackDue());
+    await this.step('take back the leases of ended mounts', () => this.sweeping.endUnmounted());
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
@@ -54,15 +63,17 @@ export class Sweep implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 
   private async takeBackDue(): Promise<void> {
-    await Promise.all(
-      Array.from({ length: lanes }, async () => {
-        while (!this.stopped) {
-          const lease = await this.revoking.claimNext();
-          if (!lease) return;
-          await this.takeBack(lease);
-        }
-      }),
-    );
+    await this.step('take back what is due', async () => {
+      await Promise.all(
+        Array.from({ length: width }, async () => {
+          while (!this.stopped) {
+            const lease = await this.revoking.claimNext(this.lanes.full());
+            if (!lease) return;
+            await this.takeBack(lease);
+          }
+        }),
+      );
+    });
   }
 
   /** One that fails keeps its claim until it lapses, and holds up no other. */

@@ -56,6 +56,21 @@ describe('who the root credentials are', () => {
     expect((await account.identity()).accountId).toBe('123456789012');
   });
 
+  it("fails with the words of each caller's purpose, or with AWS's alone", async () => {
+    const account = accounts.open(rootSettings);
+    stub.on('GetCallerIdentity', refused('InvalidClientTokenId', 403));
+    const [user, role, bare] = await Promise.all([
+      failureOf(account.identity('Error creating IAM user')),
+      failureOf(account.identity('Error assuming role')),
+      failureOf(account.identity()),
+    ]);
+    const text = 'InvalidClientTokenId: InvalidClientTokenId it is\n\tstatus code: 403, request id: req-1';
+    expect(user.message).toBe(`Error creating IAM user: ${text}`);
+    expect(role.message).toBe(`Error assuming role: ${text}`);
+    expect(bare.message).toBe(text);
+    expect(stub.actions).toEqual(['GetCallerIdentity']);
+  });
+
   it('does not take half an answer', async () => {
     stub.on('GetCallerIdentity', done('<Arn>arn:aws:iam::1:root</Arn>'));
     expect(await failureOf(accounts.open(rootSettings).identity())).toBeInstanceOf(AwsUnreachable);
@@ -142,7 +157,10 @@ describe('the accounts of a process', () => {
     });
     const error = await failureOf(without.open({ ...rootSettings, accessKey: '', secretKey: '' }).identity());
     expect(error).toMatchObject({ code: 'aws_refused', awsCode: 'NoCredentialProviders' });
-    expect(error.message).toMatch(/: NoCredentialProviders: no valid providers in chain$/);
+    expect(error.message).toBe(
+      'NoCredentialProviders: no valid providers in chain. Deprecated.\n' +
+        '\tFor verbose messaging see aws.Config.CredentialsChainVerboseErrors',
+    );
     expect(stub.actions).toEqual([]);
   });
 });

@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-sts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { CredentialProvider } from './ambient-credentials.js';
-import { call, type CallRules, type Patience } from './aws-call.js';
+import { type AttemptEnd, call, type CallRules, type Patience } from './aws-call.js';
 import { AwsRefused } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
 
@@ -50,6 +50,14 @@ export interface AwsSurroundings {
   maxSockets?: number;
   /** Pause before the second attempt, milliseconds; 200, doubled from attempt to attempt. */
   backoffMs?: number;
+  /** Hears of every call, once per attempt. */
+  onCall?: (call: AwsCall) => void;
+}
+
+/** One attempt of one call to AWS: `action` is AWS's own name, such as `CreateUser`. */
+export interface AwsCall extends AttemptEnd {
+  service: 'iam' | 'sts';
+  action: string;
 }
 
 /** Who the root credentials are (GetCallerIdentity). */
@@ -125,7 +133,8 @@ export class AwsAccount {
   readonly #patience: Patience;
   readonly #maxRetries: number;
   readonly #freshUntil: number;
-  #identity: Promise<CallerIdentity> | undefined;
+  readonly #onCall: AwsSurroundings['onCall'];
+  #identity: Promise<CallerIdentity | AwsFailure> | undefined;
   #underWay = 0;
   #retired = false;
 
@@ -140,6 +149,7 @@ export class AwsAccount {
     });
     this.#patience = { requestTimeoutMs, backoffMs, retries: retriesOtherwise };
     this.#maxRetries = root.maxRetries;
+    this.#onCall = surroundings.onCall;
     this.#freshUntil = performance.now() + (root.freshForMs ?? 0);
 
     const region = root.region || surroundings.ambientRegion;
@@ -158,14 +168,13 @@ export class AwsAccount {
 
   /**
    * Asked once and remembered once it succeeded; callers at the same time share one question.
+   * @param prefix what the caller could not do without the answer: the error's text begins with it, else AWS's own does
    * @throws {CodedError} `aws_refused`, `aws_throttled`, `aws_unreachable`
    */
-  identity(): Promise<CallerIdentity> {
-    this.#identity ??= this.#askIdentity().catch((error: unknown) => {
-      this.#identity = undefined;
-      throw error;
-    });
-    return this.#identity;
+  async identity(prefix?: string): Promise<CallerIdentity> {
+    const answer = await (this.#identity ??= this.#askIdentity());
+    if (answer instanceof AwsFailure) throw answer.toError(prefix);
+    return answer;
   }
 
   /** One IAM call under our own retry rules. @throws {AwsFailure} */
@@ -174,7 +183,7 @@ export class AwsAccount {
     input: I,
     rules: CallRules = {},
   ): Promise<O> {
-    return this.#call(rules, (abortSignal, atTheWire) => {
+    return this.#call('iam', Command, rules, (abortSignal, atTheWire) => {
       const command = new Command(input);
       command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
       return this.#iam.send(command, { abortSignal });
@@ -187,7 +196,7 @@ export class AwsAccount {
     input: I,
     rules: CallRules = {},
   ): Promise<O> {
-    return this.#call(rules, (abortSignal, atTheWire) => {
+    return this.#call('sts', Command, rules, (abortSignal, atTheWire) => {
       const command = new Command(input);
       command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
       return this.#sts.send(command, { abortSignal });
@@ -200,27 +209,41 @@ export class AwsAccount {
     if (this.#underWay === 0) this.#handler.destroy();
   }
 
-  async #call<O>(rules: CallRules, attempt: Parameters<typeof call<O>>[0]): Promise<O> {
+  async #call<O>(
+    service: AwsCall['service'],
+    Command: { name: string },
+    rules: CallRules,
+    attempt: Parameters<typeof call<O>>[0],
+  ): Promise<O> {
+    const action = Command.name.replace(/Command$/, '');
+    const onAttempt = (end: AttemptEnd) => this.#onCall?.({ service, action, ...end });
     const retries = this.#maxRetries >= 0 ? this.#maxRetries : retriesWhileCreating;
     const isYoung = (refusal: AwsFailure) =>
       (refusal.awsCode === 'InvalidClientTokenId' && performance.now() < this.#freshUntil) ||
       (rules.isYoung?.(refusal) ?? false);
     this.#underWay++;
     try {
-      return await call(attempt, rules.fence ? { ...this.#patience, retries } : this.#patience, { ...rules, isYoung });
+      return await call(attempt, rules.fence ? { ...this.#patience, retries } : this.#patience, {
+        ...rules,
+        isYoung,
+        onAttempt,
+      });
     } finally {
       this.#underWay--;
       if (this.#retired && this.#underWay === 0) this.#handler.destroy();
     }
   }
 
-  async #askIdentity(): Promise<CallerIdentity> {
+  /** A failure is handed to everybody who asked, and is forgotten: each tells it in the words of its own purpose. */
+  async #askIdentity(): Promise<CallerIdentity | AwsFailure> {
     try {
       const { Account: accountId, Arn: arn } = await this.sts(GetCallerIdentityCommand, {});
       if (!accountId || !arn) throw AwsFailure.unreadable();
       return { accountId, arn, partition: arn.split(':')[1] ?? '' };
     } catch (error) {
-      throw error instanceof AwsFailure ? error.toError('Error reading the identity of the root credentials') : error;
+      this.#identity = undefined;
+      if (error instanceof AwsFailure) return error;
+      throw error;
     }
   }
 }

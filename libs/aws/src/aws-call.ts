@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AwsFailure, type NetworkError, TimeIsOver, type Wire } from './aws-failure.js';
+import { AwsFailure, type FailureKind, type NetworkError, TimeIsOver, type Wire } from './aws-failure.js';
 import type { Fence } from './fence.js';
 
 /** How long to wait, and how often to ask again. */
@@ -20,6 +20,15 @@ export interface CallRules {
   onceOnly?: boolean;
   /** Tells a refusal that is only AWS lagging behind itself (aws-facts.md, "Eventual consistency") from a real one. */
   isYoung?: (refusal: AwsFailure) => boolean;
+  /** Hears how every single attempt ended. */
+  onAttempt?: (end: AttemptEnd) => void;
+}
+
+/** How one attempt ended, and how long it took in milliseconds; `awsCode` is '' unless AWS gave one. */
+export interface AttemptEnd {
+  kind: 'ok' | FailureKind;
+  awsCode: string;
+  ms: number;
 }
 
 /**
@@ -42,10 +51,13 @@ export async function call<O>(attempt: Attempt<O>, patience: Patience, rules: Ca
   let unanswered = false;
   for (let tries = 1; ; tries++) {
     const wire: Wire = { sent: false };
+    const begunAt = performance.now();
+    const tell = (kind: AttemptEnd['kind'], awsCode = '') =>
+      rules.onAttempt?.({ kind, awsCode, ms: performance.now() - begunAt });
     try {
       const limitMs = Math.min(patience.requestTimeoutMs, remainingMs());
       const byFence = fence !== undefined && limitMs < patience.requestTimeoutMs;
-      return await within(limitMs, byFence, (signal) =>
+      const output = await within(limitMs, byFence, (signal) =>
         attempt(signal, async (send) => {
           if (signal.aborted || fence?.remainingMs() === 0) throw new TimeIsOver(fence !== undefined);
           wire.sent = true;
@@ -57,11 +69,14 @@ export async function call<O>(attempt: Attempt<O>, patience: Patience, rules: Ca
           }
         }),
       );
+      tell('ok');
+      return output;
     } catch (error) {
       const failure = AwsFailure.of(error, wire);
       unanswered ||= failure.unanswered;
       failure.unanswered = unanswered;
       if (failure.kind === 'refused' && rules.isYoung?.(failure)) failure.kind = 'young';
+      tell(failure.kind, failure.awsCode);
       if (!mayTryAgain(failure, tries, patience, rules)) throw failure;
       const pauseMs = failure.kind === 'skewed' ? 0 : pauseBefore(tries, patience.backoffMs);
       if (pauseMs >= remainingMs()) throw failure;

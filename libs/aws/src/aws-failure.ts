@@ -102,7 +102,11 @@ export class AwsFailure extends Error {
   private static beforeSending(error: SdkError): AwsFailure {
     const [code, detail] =
       error.name === 'CredentialsProviderError' || error.name === 'TokenProviderError'
-        ? ['NoCredentialProviders', 'no valid providers in chain']
+        ? [
+            'NoCredentialProviders',
+            // The words of AWS's Go SDK, which clients know (contract.md 2.5).
+            'no valid providers in chain. Deprecated.\n\tFor verbose messaging see aws.Config.CredentialsChainVerboseErrors',
+          ]
         : ['InvalidParameter', 'the AWS SDK could not build the request from the configuration and the role'];
     return new AwsFailure('refused', code, detail, `${code}: ${detail}`, false);
   }

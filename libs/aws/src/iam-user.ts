@@ -175,7 +175,7 @@ async function listKeys(account: AwsAccount, userName: string): Promise<string[]
   } catch (error) {
     if (!(error instanceof AwsFailure)) throw error;
     if (error.awsCode === 'NoSuchEntity') return [];
-    throw error.toError(`Error calling ${accessKey.listAction}`);
+    throw error.toError();
   }
 }
 
@@ -185,7 +185,7 @@ async function deleteUser(account: AwsAccount, userName: string, wasThere: boole
   const missingRights = await detachAll(account, userName);
   const second = await tryDeleteUser(account, userName, true);
   if (!(second instanceof AwsFailure)) return second;
-  const { message } = second.toError('Error calling DeleteUser');
+  const { message } = second.toError();
   if (missingRights.length === 0) throw new AwsRefused(second.awsCode, message, { retryable: true, cause: second });
   throw new AwsRefused(second.awsCode, `${message}; the root credentials lack ${missingRights.join(', ')}`, {
     permanent: true,
@@ -208,7 +208,7 @@ async function tryDeleteUser(
   } catch (error) {
     if (!(error instanceof AwsFailure)) throw error;
     if (error.awsCode === 'DeleteConflict') return error;
-    if (error.awsCode !== 'NoSuchEntity') throw error.toError('Error calling DeleteUser');
+    if (error.awsCode !== 'NoSuchEntity') throw error.toError();
     return wasThere && error.unanswered ? 'destroyed' : 'absent';
   }
 }

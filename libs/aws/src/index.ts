@@ -8,11 +8,13 @@ export { assumeRole, type AssumeRoleRequest } from './assumed-role.js';
 export {
   AwsAccount,
   AwsAccounts,
+  type AwsCall,
   type AwsSurroundings,
   type CallerIdentity,
   type RootSettings,
 } from './aws-account.js';
 export { awsEnv, surroundingsOf } from './aws.env.js';
+export { observeCalls } from './aws-figures.js';
 export { AmbiguousAccessKey, AwsRefused, type Made, madeBy } from './aws-errors.js';
 export { federationToken, type FederationTokenRequest } from './federation-token.js';
 export { Fence } from './fence.js';

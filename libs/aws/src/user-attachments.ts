@@ -153,7 +153,7 @@ export async function removeAll(account: AwsAccount, userName: string, things: A
         // It may never have been made, for want of the same right: DeleteUser says whether it is in the way. A key has no
         // such benefit of the doubt, since what comes after it widens what it may do.
         if (error.kind === 'refused' && kind !== accessKey) return false;
-        throw error.toError(`Error calling ${kind.removeAction}`);
+        throw error.toError();
       }
     }),
   );
@@ -176,7 +176,7 @@ export async function detachAll(account: AwsAccount, userName: string): Promise<
     } catch (error) {
       if (!(error instanceof AwsFailure)) throw error;
       if (error.awsCode === 'NoSuchEntity') return otherwise;
-      if (error.kind !== 'refused') throw error.toError(`Error calling ${action}`);
+      if (error.kind !== 'refused') throw error.toError();
       missing.add(`iam:${action}`);
       return otherwise;
     }

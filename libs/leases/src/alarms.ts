@@ -45,6 +45,11 @@ export class Alarms {
     void this.add([lease], () => undefined);
   }
 
+  /** How many alarms are set, ring, and are being answered. */
+  async counts(): Promise<Record<string, number>> {
+    return this.queue.getJobCounts('delayed', 'waiting', 'active');
+  }
+
   private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
     if (near.length === 0) return;

@@ -1,5 +1,6 @@
 export * from './accepting.js';
 export * from './alarms.js';
+export * from './counting.js';
 export * from './finding.js';
 export * from './issuing.js';
 export * from './lease-id.js';

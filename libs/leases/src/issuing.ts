@@ -146,13 +146,20 @@ export class Issuing {
     );
   }
 
-  /** Marks an issue that failed half way for the revoker, due now, and rings it. */
+  /**
+   * Marks an issue that failed half way for the revoker, due now, and rings it. Where it was taken back meanwhile, another
+   * look is owed: something was made after the last one.
+   */
   async abandon(leaseId: string, error: string): Promise<void> {
     const back = (await this.manager.query(
       `with back as (
-         update leases set state = 'revoking', due_at = now(), end_reason = 'issue_failed', last_error = $2
-         where id = $1 and state in ('issuing', 'offered') returning id, due_at
-       ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
+         update leases set
+           due_at = case when state in ('issuing', 'offered', 'ended') then now() else due_at end,
+           looks_left = case when state in ('issuing', 'offered') then looks_left else greatest(looks_left, 1) end,
+           end_reason = coalesce(end_reason, 'issue_failed'), last_error = coalesce(last_error, $2),
+           state = case when state in ('issuing', 'offered') then 'revoking' else state end
+         where id = $1 returning id, due_at
+       ) select id, due_at as "dueAt", 0 as "dueInMs" from back where due_at <= now()`,
       [leaseId, error],
     )) as Due[];
     this.alarms.setSoon(back);

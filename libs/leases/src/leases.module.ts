@@ -4,6 +4,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { alarmQueue } from '#libs/contracts';
 import { Accepting } from './accepting.js';
 import { Alarms } from './alarms.js';
+import { Counting } from './counting.js';
 import { Finding } from './finding.js';
 import { Issuing } from './issuing.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
@@ -13,7 +14,7 @@ import { Renewing } from './renewing.js';
 import { Revoking } from './revoking.js';
 import { Sweeping } from './sweeping.js';
 
-const rooms = [Accepting, Alarms, Finding, Issuing, LeaseWatch, Renewing, Revoking, Sweeping];
+const rooms = [Accepting, Alarms, Counting, Finding, Issuing, LeaseWatch, Renewing, Revoking, Sweeping];
 
 /** The lease: its states, storage, TTL arithmetic and alarms. */
 @Module({})

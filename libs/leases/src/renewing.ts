@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
+import { Metrics, type Span } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import type { LeaseState } from './lease.entity.js';
@@ -14,6 +15,7 @@ interface Locked {
   state: LeaseState;
   renewable: boolean;
   expired: boolean;
+  unmounted: boolean;
   ageMs: number;
   leaseMs: number | null;
   leaseMaxMs: number | null;
@@ -24,19 +26,28 @@ interface Locked {
 /** Renewal: one locked row, the current `config/lease`, no call to AWS (contract.md 4.3). */
 @Injectable()
 export class Renewing {
+  private readonly measured: Span;
+
   constructor(
     private readonly manager: EntityManager,
     private readonly alarms: Alarms,
-  ) {}
+    metrics: Metrics,
+  ) {
+    this.measured = metrics.span('vault.expire.renew', 'Renewing a lease.');
+  }
 
   /**
    * Sets the lease to end `incrementMs` from now (0 = the engine's TTL): it replaces what was left, it is not added.
    * @throws InvalidRequest with the texts of contract.md 3.2 and 4.4.
    */
-  async renew(leaseId: string, incrementMs: number): Promise<Renewed> {
+  renew(leaseId: string, incrementMs: number): Promise<Renewed> {
+    return this.measured(() => this.extend(leaseId, incrementMs));
+  }
+
+  private async extend(leaseId: string, incrementMs: number): Promise<Renewed> {
     const { renewed, due } = await this.manager.transaction(async (manager) => {
       const [lease] = (await manager.query(
-        `select l.state, l.renewable, l.expires_at <= now() as expired,
+        `select l.state, l.renewable, l.expires_at <= now() as expired, m.tainted_at is not null as unmounted,
            extract(epoch from now() - l.issued_at)::float8 * 1000 as "ageMs",
            m.lease_ms as "leaseMs", m.lease_max_ms as "leaseMaxMs",
            m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS"
@@ -50,7 +61,7 @@ export class Renewing {
         throw new InvalidRequest('lease is expired and has failed previous revocation attempts');
       }
       if (!lease.renewable) throw new InvalidRequest('lease is not renewable');
-      if (lease.state === 'revoking' || lease.expired) throw new InvalidRequest('lease expired');
+      if (lease.state === 'revoking' || lease.expired || lease.unmounted) throw new InvalidRequest('lease expired');
       const rules = {
         engineTtlMs: lease.leaseMs ?? 0,
         engineMaxMs: lease.leaseMaxMs ?? 0,

@@ -20,6 +20,14 @@ export type Outcome =
   /** The holder renamed the user: look again under the new name, at once. */
   | { kind: 'renamed'; userName: string };
 
+/** What the row became of a settled try. */
+export interface Settlement {
+  state: Lease['state'];
+  endReason: EndReason | null;
+  /** Milliseconds since the lease was to end: its expiry, or when somebody asked for it back. Null: it never had an end. */
+  lateMs: number | null;
+}
+
 /** Taking leases back: who asks for it, who claims the work, and what becomes of the row. */
 @Injectable()
 export class Revoking {
@@ -70,12 +78,20 @@ export class Revoking {
     return this.claimWhere(`id = $3`, [leaseId]);
   }
 
-  /** Claims any one lease that is due; null when none is. */
-  async claimNext(): Promise<Lease | null> {
+  /** Claims any one lease that is due and not of one of these mounts; null when none is. */
+  async claimNext(exceptMounts: string[] = []): Promise<Lease | null> {
     return this.claimWhere(
-      `id = (select id from leases where due_at <= now() and credential_type = 'iam_user'
+      `id = (select id from leases where due_at <= now() and credential_type = 'iam_user' and mount_id <> all($3::uuid[])
              order by due_at limit 1 for update skip locked)`,
-      [],
+      [exceptMounts],
+    );
+  }
+
+  /** Gives a claim up without having tried: it is due again soon. */
+  async putBack(lease: Lease): Promise<void> {
+    await this.manager.query(
+      `update leases set claim_id = null, due_at = now() + $3 * interval '1 ms' where id = $1 and claim_id = $2`,
+      [lease.id, lease.claimId, jitter(this.timing.unansweredRetryMs / 2)],
     );
   }
 
@@ -123,13 +139,15 @@ export class Revoking {
    * Writes what came of a claimed try; the only place that decides a lease's end, its next try, or that it is
    * irrevocable. Does nothing when the claim was lost: whoever has it now decides.
    */
-  async settle(lease: Lease, outcome: Outcome): Promise<void> {
+  async settle(lease: Lease, outcome: Outcome): Promise<Settlement | null> {
     const now = await this.manager.transaction(async (manager) => {
       const [row] = (await manager.query(
-        `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced from leases
+        `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced,
+           coalesce(extract(epoch from now() - ended_at)::float8 * 1000, 0) as "endedMs",
+           extract(epoch from now() - coalesce(expires_at, created_at))::float8 * 1000 as "overdueMs" from leases
          where id = $1 and claim_id = $2 for update`,
         [lease.id, lease.claimId],
-      )) as { ageMs: number; state: Lease['state']; forced: boolean }[];
+      )) as Settling[];
       if (!row) return null;
       const next = this.next(lease, row, outcome);
       const [due] = (await manager.query(
@@ -138,12 +156,13 @@ export class Revoking {
              due_at = now() + $5 * interval '1 ms',
              ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
              attempts = $6, absences = $7, looks_left = $8, last_error = $9, renamed_to = $10
-           where id = $1 and claim_id = $2 returning id, due_at, command_id
+           where id = $1 and claim_id = $2 returning id, due_at, command_id, end_reason, expires_at
          ), forgotten as (
            update commands set forget_at = now() + $11 * interval '1 ms' from settled
            where commands.lease_id = settled.id and $3 = 'ended'
          ), told as (select pg_notify('lease_settled', id) from settled)
-         select settled.id, due_at as "dueAt", $5::float8 as "dueInMs" from settled, told`,
+         select settled.id, due_at as "dueAt", $5::float8 as "dueInMs", $3 as state, end_reason as "endReason",
+           extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled, told`,
         [
           lease.id,
           lease.claimId,
@@ -157,24 +176,27 @@ export class Revoking {
           next.renamedTo ?? lease.renamedTo,
           this.timing.commandMemoryMs,
         ],
-      )) as Due[];
+      )) as (Due & Settlement)[];
       return due ?? null;
     });
     if (now?.dueAt) this.alarms.setSoon([now]);
+    return now;
   }
 
   /** The rules of promises 1 and 5, as a plain decision. */
-  private next(lease: Lease, row: { ageMs: number; state: Lease['state']; forced: boolean }, outcome: Outcome): Next {
+  private next(lease: Lease, row: Settling, outcome: Outcome): Next {
     const { timing } = this;
-    if (row.state === 'ended') return this.nextLook(lease, outcome);
-    if (row.forced && outcome.kind !== 'gone' && outcome.kind !== 'renamed') {
+    if (row.state === 'ended') return this.nextLook(lease, row, outcome);
+    const mayBeLag = 'mayBeLag' in outcome && outcome.mayBeLag && row.ageMs < timing.propagationMs;
+    if (row.forced && outcome.kind === 'refused' && !mayBeLag) {
       // The operator gave the lease up, not the user: what AWS would not do now is tried a few times more.
       const looksLeft = timing.tombstoneLooksMs.length;
-      return {
-        ...this.ended({ ...lease, looksLeft }),
-        looksLeft,
-        lastError: 'error' in outcome ? outcome.error : null,
-      };
+      return { ...this.ended({ ...lease, looksLeft }), looksLeft, lastError: outcome.error };
+    }
+    if (row.forced && outcome.kind === 'unanswered' && row.overdueMs >= timing.syncManyMs / 2) {
+      // Its AWS may be gone for good, and whoever forced it is waiting: the row is dropped, and looked at daily.
+      const looksLeft = Math.max(1, lease.looksLeft);
+      return { state: 'ended', looksLeft, dueInMs: timing.irrevocableEveryMs, lastError: outcome.error };
     }
     switch (outcome.kind) {
       case 'gone':
@@ -192,7 +214,7 @@ export class Revoking {
       case 'unanswered':
         return { state: row.state, dueInMs: jitter(timing.unansweredRetryMs / 2), lastError: outcome.error };
       case 'refused': {
-        if (outcome.mayBeLag && row.ageMs < timing.propagationMs) {
+        if (mayBeLag) {
           return { ...this.lookAgain(lease, row), lastError: outcome.error };
         }
         const attempts = lease.attempts + 1;
@@ -230,15 +252,34 @@ export class Revoking {
   }
 
   /**
-   * A tombstone was looked at. A look without an answer does not count, since the user may be there; but one that AWS
-   * refuses does, and any at a lease that was forced out: its AWS may never answer again.
+   * A tombstone was looked at. Only what AWS says about the user counts as a look: that it is gone, or not there. Silence
+   * and refusals leave the look to be done; refused to the last try, a person must look, unless one has already.
    */
-  private nextLook(lease: Lease, outcome: Outcome): Next {
-    if (outcome.kind === 'renamed') return { state: 'ended', dueInMs: 0, renamedTo: outcome.userName };
-    if (outcome.kind === 'unanswered' && !lease.forced)
-      return { state: 'ended', dueInMs: this.timing.unansweredRetryMs };
-    const looksLeft = lease.looksLeft - 1;
-    return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? this.timing.tombstoneLooksMs.at(-looksLeft)! : null };
+  private nextLook(lease: Lease, row: { endedMs: number; forced: boolean }, outcome: Outcome): Next {
+    const { timing } = this;
+    switch (outcome.kind) {
+      case 'renamed':
+        return { state: 'ended', dueInMs: 0, renamedTo: outcome.userName };
+      case 'gone':
+      case 'absent': {
+        const looksLeft = lease.looksLeft - 1;
+        return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? timing.tombstoneLooksMs.at(-looksLeft)! : null };
+      }
+      case 'unanswered': {
+        // One that was forced out may belong to an AWS that never answers again: daily, and not for ever.
+        if (!row.forced) return { state: 'ended', dueInMs: timing.unansweredRetryMs, lastError: outcome.error };
+        const dueInMs = row.endedMs < forcedLooksForMs ? timing.irrevocableEveryMs : null;
+        return { state: 'ended', dueInMs, lastError: outcome.error };
+      }
+      case 'refused': {
+        const attempts = lease.attempts + 1;
+        const lastError = outcome.error;
+        if (attempts < timing.maxAttempts)
+          return { state: 'ended', dueInMs: jitter(timing.retryBaseMs * 2 ** lease.attempts), attempts, lastError };
+        if (row.forced) return { state: 'ended', dueInMs: null, attempts, lastError };
+        return { state: 'irrevocable', dueInMs: timing.irrevocableEveryMs, attempts, lastError };
+      }
+    }
   }
 
   private toLease(row: Record<string, unknown>): Lease {
@@ -249,6 +290,20 @@ export class Revoking {
     );
   }
 }
+
+/** A row as it is when a try is settled. */
+interface Settling {
+  ageMs: number;
+  /** Since its time was over. */
+  overdueMs: number;
+  /** Since it ended; 0 while it has not. */
+  endedMs: number;
+  state: Lease['state'];
+  forced: boolean;
+}
+
+/** How long a lease that was forced out is looked at while its AWS is silent, milliseconds. */
+const forcedLooksForMs = 7 * 86_400_000;
 
 interface Next {
   state: Lease['state'];

@@ -39,6 +39,27 @@ export class Sweeping {
     );
   }
 
+  /**
+   * Moves what an unmount has left to `revoking`: whoever asked for it may have died between the end of the mount and the
+   * end of its leases.
+   */
+  async endUnmounted(): Promise<void> {
+    await this.repeat(
+      `with left_over as (
+         select id from leases
+         where mount_id in (select id from mounts where tainted_at is not null and removed_at is null)
+           and credential_type = 'iam_user' and state in ('issuing', 'offered', 'active')
+         limit ${batch} for update skip locked
+       ), asked as (
+         update leases set state = 'revoking', due_at = now(), claim_id = null, end_reason = 'unmounted',
+           expires_at = least(expires_at, now()),
+           looks_left = case when state = 'issuing' then $1::smallint else looks_left end
+         from left_over where leases.id = left_over.id returning 1
+       ) select count(*)::int as count from asked`,
+      [this.timing.tombstoneLooksMs.length],
+    );
+  }
+
   /** Sets alarms for what comes due within the horizon and has none. */
   async setAlarms(): Promise<void> {
     for (;;) {

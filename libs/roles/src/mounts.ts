@@ -151,7 +151,8 @@ export class Mounts {
   }
 
   /**
-   * Removes every tainted mount whose last lease has ended, with its roles and, a minute later, its root keys.
+   * Removes every tainted mount whose last lease that anybody was given has ended, with its roles; its root keys a minute
+   * later, when nothing that was made with them is left to be taken back.
    * @returns the paths that are free now.
    */
   async removeEnded(): Promise<string[]> {
@@ -159,7 +160,8 @@ export class Mounts {
       const [gone] = (await manager.query(
         `update mounts set removed_at = now()
          where tainted_at is not null and removed_at is null
-           and not exists (select 1 from leases where mount_id = mounts.id and state <> 'ended')
+           and not exists (select 1 from leases
+                           where mount_id = mounts.id and state <> 'ended' and accepted_at is not null)
          returning id, path`,
       )) as [{ id: string; path: string }[], number];
       const ids = gone.map((mount) => mount.id);

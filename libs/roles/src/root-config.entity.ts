@@ -12,6 +12,8 @@ export interface RootConfigSettings {
   /** -1 = the default. */
   maxRetries: number;
   usernameTemplate: string;
+  identityTokenTtlSeconds: number;
+  disableAutomatedRotation: boolean;
 }
 
 /** One version of a mount's `config/root`. A superseded one is kept while leases need its account. */
@@ -23,8 +25,9 @@ export class RootConfig {
   @PrimaryColumn('bigint', { insert: false })
   version!: string;
 
+  /** An earlier build wrote fewer of them. */
   @Column('jsonb')
-  settings!: RootConfigSettings;
+  settings!: Partial<RootConfigSettings>;
 
   /** The secret key, sealed under the keyring; null = not given. */
   @Column('text', { name: 'sealed_secret_key', nullable: true })

@@ -28,6 +28,8 @@ const untouched: RootConfigSettings = {
   stsFallbackRegions: [],
   maxRetries: -1,
   usernameTemplate: defaultTemplate,
+  identityTokenTtlSeconds: 0,
+  disableAutomatedRotation: false,
 };
 
 /** The root credentials of every mount, one row a version; the secret is sealed with its mount's id as purpose. */
@@ -41,7 +43,7 @@ export class RootConfigs {
   /** What may be read back of the current version: everything but the secret. Null = never written. */
   async read(mountId: string): Promise<RootConfigSettings | null> {
     const current = await this.manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
-    return current?.settings ?? null;
+    return current && { ...untouched, ...current.settings };
   }
 
   /**
@@ -55,7 +57,7 @@ export class RootConfigs {
     await this.manager.transaction(async (manager) => {
       await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root config'), hashtext($1))`, [mountId]);
       const current = await manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
-      const merged = { ...(current?.settings ?? untouched), ...settings };
+      const merged = { ...untouched, ...current?.settings, ...settings };
       if (merged.stsFallbackEndpoints.length !== merged.stsFallbackRegions.length) {
         throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
       }
@@ -103,7 +105,8 @@ export class RootConfigs {
   }
 
   private async unsealed(row: RootConfig): Promise<OpenedRootConfig> {
-    const { mountId, version, settings, accountId } = row;
+    const { mountId, version, accountId } = row;
+    const settings = { ...untouched, ...row.settings };
     const secretKey = row.sealedSecretKey ? await this.keyring.unseal(row.sealedSecretKey, purpose(mountId)) : '';
     return { mountId, version, settings, secretKey, accountId };
   }

@@ -2,6 +2,7 @@ export * from './database.js';
 export * from './dependencies.js';
 export * from './embedded-postgres.js';
 export * from './environment.js';
+export * from './event-exchange.js';
 export * from './health.js';
 export * from './log.js';
 export * from './memory-transport.js';

@@ -1,6 +1,6 @@
 import { BullModule } from '@nestjs/bullmq';
-import type { DynamicModule } from '@nestjs/common';
-import { createPostgresBackend, runMigrations, setDefaultBackendFactory } from 'bullmq';
+import { type DynamicModule, Logger } from '@nestjs/common';
+import { createPostgresBackend, Queue, runMigrations, setDefaultBackendFactory, Worker } from 'bullmq';
 import pg from 'pg';
 
 /** Creates or updates BullMQ's own tables (schema `bullmq`) in the database at `url`. */
@@ -14,17 +14,46 @@ export async function migrateQueue(url: string): Promise<void> {
   }
 }
 
+const logger = new Logger('Queue');
+
+/** One line a failure; BullMQ prints the whole error of a queue or worker that nobody listens to. */
+function tell(name: string, error: Error): void {
+  logger.warn({ msg: 'the queue cannot be used', queue: name, error: error.message });
+}
+
+/** A queue that tells its failures from its first moment on, also in an application that is never finished. */
+class ToldQueue extends Queue {
+  constructor(...given: ConstructorParameters<typeof Queue>) {
+    super(...given);
+    this.on('error', (error) => tell(this.name, error));
+  }
+}
+
+class ToldWorker extends Worker {
+  constructor(...given: ConstructorParameters<typeof Worker>) {
+    super(...given);
+    this.on('error', (error) => tell(this.name, error));
+  }
+}
+
+function tellFailures(): void {
+  BullModule.queueClass = ToldQueue;
+  BullModule.workerClass = ToldWorker;
+}
+
 /**
  * The Nest module that connects BullMQ on PostgreSQL. That backend may lose events and rarely runs a job twice; jobs are
  * alarms and handlers may run twice, so nothing leans on either (docs/decisions/0004).
  */
 export function queueModule(url: string): DynamicModule {
+  tellFailures();
   setDefaultBackendFactory(createPostgresBackend as never);
   return BullModule.forRoot({ connection: { connectionString: url, max: 4 } as never });
 }
 
 /** The same on Redis; keys begin with `namespace`. */
 export function redisQueueModule(url: string, namespace: string): DynamicModule {
+  tellFailures();
   return BullModule.forRoot({
     prefix: namespace,
     connection: {

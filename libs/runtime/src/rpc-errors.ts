@@ -1,4 +1,10 @@
-import { Catch, Logger, type RpcExceptionFilter, StandardSchemaValidationPipe } from '@nestjs/common';
+import {
+  type ArgumentsHost,
+  Catch,
+  Logger,
+  type RpcExceptionFilter,
+  StandardSchemaValidationPipe,
+} from '@nestjs/common';
 import { CodedError, InvalidRequest, toWire } from '#libs/contracts';
 import { type Observable, throwError } from 'rxjs';
 import { databaseIsAway } from './database.js';
@@ -8,9 +14,16 @@ import { databaseIsAway } from './database.js';
 export class RpcErrors implements RpcExceptionFilter {
   private readonly logger = new Logger(RpcErrors.name);
 
-  catch(thrown: unknown): Observable<never> {
+  catch(thrown: unknown, host: ArgumentsHost): Observable<never> {
     const error = databaseIsAway(thrown);
-    if (!(error instanceof CodedError)) this.logger.error(error instanceof Error ? error.stack : String(error));
+    if (!(error instanceof CodedError)) {
+      const { requestId } = (host.switchToRpc().getData() ?? {}) as { requestId?: string };
+      this.logger.error({
+        msg: 'command failed',
+        requestId,
+        error: error instanceof Error ? error.stack : String(error),
+      });
+    }
     return throwError(() => toWire(error));
   }
 }

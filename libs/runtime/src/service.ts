@@ -38,7 +38,12 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
     const common = env as unknown as z.output<typeof processEnv>;
     const logger = new JsonLog(pino.destination(1), common.LEASEHOLD_LOG_LEVEL, { service: name });
     const host: Host = { logger, health: new Health(), metrics: new Metrics(name) };
+    host.metrics.watchProcess();
+    host.metrics.gauge('leasehold_ready', 'Whether this process can serve: 1, or 0.', async () =>
+      (await host.health.readiness()).ready ? 1 : 0,
+    );
     const operations = await listen(host, common.LEASEHOLD_OPERATIONS_HOST, common.LEASEHOLD_OPERATIONS_PORT);
+    logger.log({ msg: `${name} starts`, operations: portOf(operations) });
     let running: Running | null = null;
     let stopping = false;
     const stop = async (signal: string) => {
@@ -56,7 +61,7 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void stop(signal));
     running = await start(env, host);
     host.health.serving();
-    logger.log({ msg: `${name} serves`, operations: portOf(operations) });
+    logger.log({ msg: `${name} serves` });
   } catch (error) {
     process.stderr.write(
       `${error instanceof StartRefused ? error.message : ((error as Error).stack ?? String(error))}\n`,

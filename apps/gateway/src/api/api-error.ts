@@ -9,6 +9,7 @@ const statusOf: Record<ErrorCode, HttpStatus> = {
   not_found: HttpStatus.NOT_FOUND,
   no_route: HttpStatus.NOT_FOUND,
   unsupported_operation: HttpStatus.METHOD_NOT_ALLOWED,
+  unsupported_media_type: HttpStatus.UNSUPPORTED_MEDIA_TYPE,
   aws_refused: HttpStatus.BAD_REQUEST,
   aws_throttled: HttpStatus.BAD_GATEWAY,
   aws_unreachable: HttpStatus.BAD_REQUEST,

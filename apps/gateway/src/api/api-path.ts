@@ -17,6 +17,8 @@ export interface ApiRequest<Fields> {
   fields: Fields;
   /** Aborted when the caller hangs up before the answer is written. */
   hangUp: AbortSignal;
+  /** The header of that name; '' when absent. */
+  accept: string;
 }
 
 /** A request of a caller whose token was checked. */
@@ -44,6 +46,8 @@ export interface ApiAnswer {
   flat?: boolean;
   /** The whole body, without envelope. */
   bare?: Record<string, unknown>;
+  /** The whole body where it is no JSON, and its Content-Type. */
+  text?: { type: string; body: string };
   /** Called when the caller hung up before the last byte of this answer was written. */
   undelivered?: () => Promise<void>;
 }

@@ -1,64 +1,71 @@
 import { randomUUID } from 'node:crypto';
-import { All, Controller, Logger, Req, Res } from '@nestjs/common';
+import { All, Controller, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { CodedError } from '#libs/contracts';
 import { databaseIsAway } from '#libs/runtime';
-import { isListVerb } from '../wire/list-verb.js';
+import { hangUpOf } from '../wire/hang-up.js';
+import { verbOf } from '../wire/list-verb.js';
 import { Api } from './api.js';
 import { errorAnswer } from './api-error.js';
 import { toBody } from './envelope.js';
 import { readRequest } from './http-request.js';
 import { refuseUnserved, tokenOf } from './request-headers.js';
-import { send } from './send.js';
+import { RequestOutcomes } from './request-outcomes.js';
+import { send, sendText } from './send.js';
 
 /** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
 @Controller()
 export class ApiController {
-  private readonly logger = new Logger(ApiController.name);
-
-  constructor(private readonly api: Api) {}
+  constructor(
+    private readonly api: Api,
+    private readonly outcomes: RequestOutcomes,
+  ) {}
 
   @All('*')
   async handle(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const id = randomUUID();
-    const hangUp = new AbortController();
-    reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) hangUp.abort();
-    });
+    const noted = this.outcomes.begin(id);
+    const hangUp = hangUpOf(reply.raw);
     try {
       const asked = readRequest(
-        request.method,
+        verbOf(request.raw),
         request.raw.url ?? '/',
-        isListVerb(request.raw),
         request.body as Buffer | undefined,
-        request.headers['content-type'],
+        // As it was sent: Fastify has been shown another one.
+        request.raw.headersDistinct['content-type']?.[0],
       );
+      asked.accept = request.headers.accept;
+      noted.operation = asked.help ? 'help' : asked.operation;
       refuseUnserved(request.headers);
-      const answer = await this.api.handle(asked, tokenOf(request.headers), id, hangUp.signal);
-      const { undelivered } = answer;
-      if (undelivered) {
-        if (hangUp.signal.aborted) return void (await undelivered());
-        hangUp.signal.addEventListener(
+      const answer = await this.api.handle(asked, tokenOf(request.headers), id, hangUp, (route) => {
+        noted.route = route;
+      });
+      const { undelivered, leaseId } = answer;
+      if (undelivered && leaseId) {
+        const takeBack = () => {
+          this.outcomes.notReceived(noted, leaseId);
+          return undelivered();
+        };
+        if (hangUp.aborted) {
+          this.outcomes.left(noted);
+          return void (await takeBack());
+        }
+        hangUp.addEventListener(
           'abort',
-          () => void undelivered().catch((error: unknown) => this.tell(error, id)),
+          () => void takeBack().catch((error: unknown) => this.outcomes.undone(noted, error)),
         );
+        reply.raw.once('close', () => {
+          if (!hangUp.aborted) this.outcomes.handedOver(noted, leaseId);
+        });
       }
       const { status, body } = toBody(answer, id);
-      send(reply, status, body);
+      this.outcomes.answered(noted, status);
+      if (answer.text) sendText(reply, status, answer.text);
+      else send(reply, status, body);
     } catch (thrown) {
       const error = databaseIsAway(thrown);
-      this.tell(error, id);
       const { status, errors } = errorAnswer(error);
+      this.outcomes.failed(noted, status, error, hangUp.aborted);
       send(reply, status, { errors });
     }
-  }
-
-  private tell(error: unknown, requestId: string): void {
-    if (error instanceof CodedError && error.code !== 'internal') return;
-    this.logger.error({
-      msg: 'request failed',
-      requestId,
-      error: error instanceof Error ? error.stack : String(error),
-    });
   }
 }

@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Tokens } from '#libs/access';
 import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
 import { Mounts } from '#libs/roles';
+import { Metrics, type Span } from '#libs/runtime';
 import { parseFields } from '../wire/fields.js';
 import { wrapped } from './api-error.js';
 import type { ApiAnswer, ApiOperation, ApiPart, ApiPath, ApiRequest, EngineRequest, TokenRequest } from './api-path.js';
@@ -26,6 +27,11 @@ const coreDescription = 'The core: mounts, leases, tokens and what clients ask b
 /** Paths whose last part is itself a path, so that a closing slash says nothing: node-vault sends one. */
 const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/mounts\//;
 
+/** Hears which part of the API a request is for. */
+interface Heard {
+  onRoute: (route: string) => void;
+}
+
 class UnsupportedOperation extends CodedError {
   constructor() {
     super('unsupported_operation', wrapped('unsupported operation'));
@@ -34,7 +40,7 @@ class UnsupportedOperation extends CodedError {
 
 function operationOf<Request>(asked: VaultRequest, path: ApiPath<Request>): ApiOperation<Request> {
   const name = asked.operation === 'head' && path.answersHead ? 'read' : asked.operation;
-  const operation = name === 'head' ? undefined : path.operations[name];
+  const operation = name === 'head' || name === 'patch' ? undefined : path.operations[name];
   if (!operation) throw new UnsupportedOperation();
   return operation;
 }
@@ -48,6 +54,7 @@ export class Api {
   private readonly open: PathTable<ApiRequest<unknown>>;
   private readonly core: PathTable<TokenRequest<unknown>>;
   private readonly engine: PathTable<EngineRequest<unknown>>;
+  private readonly checkingToken: Span;
 
   constructor(
     private readonly tokens: Tokens,
@@ -55,28 +62,43 @@ export class Api {
     @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
     @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
     @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
+    metrics: Metrics,
   ) {
+    this.checkingToken = metrics.span('vault.core.check_token', 'Finding out who is calling.');
     this.open = new PathTable(open);
     this.core = new PathTable(core);
     this.engine = new PathTable(engine);
   }
 
-  /** @throws CodedError for everything that is not answered. */
-  async handle(asked: VaultRequest, token: string | undefined, id: string, hangUp: AbortSignal): Promise<ApiAnswer> {
-    const base = { id, path: asked.path, hangUp };
+  /**
+   * `onRoute` hears which part of the API is asked, as `routeLabel` names it, before its handler runs.
+   * @throws CodedError for everything that is not answered.
+   */
+  async handle(
+    asked: VaultRequest,
+    token: string | undefined,
+    id: string,
+    hangUp: AbortSignal,
+    onRoute: (route: string) => void,
+  ): Promise<ApiAnswer> {
+    const base = { id, path: asked.path, hangUp, accept: asked.accept ?? '', onRoute };
     const openMatch = this.open.match(asked.path);
     if (openMatch && !asked.help) return this.run(asked, openMatch, base);
 
-    const caller = await this.tokens.authenticate(token);
+    const caller = await this.checkingToken(() => this.tokens.authenticate(token));
     if (asked.help) return this.help(asked.path);
     if (!caller.mayDoAnything()) throw new PermissionDenied(wrapped('permission denied'));
-    if (asked.operation === 'update' && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
+    const writes = asked.operation === 'update' || asked.operation === 'patch';
+    if (writes && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
       throw new InvalidRequest("cannot write to a path ending in '/'");
     }
     return this.route(asked, { ...base, token: token!, caller });
   }
 
-  private async route(asked: VaultRequest, base: Omit<TokenRequest<unknown>, 'params' | 'fields'>): Promise<ApiAnswer> {
+  private async route(
+    asked: VaultRequest,
+    base: Omit<TokenRequest<unknown>, 'params' | 'fields'> & Heard,
+  ): Promise<ApiAnswer> {
     if (isCore(asked.path)) {
       const match = this.core.match(asked.path);
       if (!match) throw new NoRoute(wrapped('unsupported path'));
@@ -99,13 +121,14 @@ export class Api {
 
   private async run<Request extends ApiRequest<unknown>>(
     asked: VaultRequest,
-    { path, params }: Match<Request>,
-    base: Omit<Request, 'params' | 'fields'>,
+    { path, params, route }: Match<Request>,
+    { onRoute, ...base }: Omit<Request, 'params' | 'fields'> & Heard,
   ): Promise<ApiAnswer> {
+    onRoute(route);
     const operation = operationOf(asked, path);
     const { raw, replaced } = withoutCaptures(path.readsQuery ? { ...asked.query, ...asked.raw } : asked.raw, params);
     const { fields, unknown } = parseFields(operation.schema, raw);
-    const answer = (await operation.handle({ ...base, params, fields } as Request)) ?? {};
+    const answer = (await operation.handle({ ...base, params, fields } as unknown as Request)) ?? {};
     const warnings = [
       ...(answer.warnings ?? []),
       ...(unknown.length > 0 ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`] : []),

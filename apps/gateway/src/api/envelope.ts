@@ -3,6 +3,7 @@ import type { ApiAnswer } from './api-path.js';
 /** Status and body of an answer (contract.md 1.6, 1.7); no body for 204 and for an asynchronous 202. */
 export function toBody(answer: ApiAnswer, requestId: string): { status: number; body?: Record<string, unknown> } {
   if (answer.bare) return { status: answer.status ?? 200, body: answer.bare };
+  if (answer.text) return { status: answer.status ?? 200 };
   const hasBody = answer.data !== undefined || answer.leaseId !== undefined || answer.warnings?.length;
   if (!hasBody) return { status: answer.status ?? 204 };
   return {

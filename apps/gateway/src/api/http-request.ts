@@ -3,7 +3,7 @@ import type { Operation } from './api-path.js';
 
 /** An HTTP request as the API understands it, before anybody is asked who is calling. */
 export interface VaultRequest {
-  operation: Operation | 'head';
+  operation: Operation | 'head' | 'patch';
   /** Without `/v1/`, decoded, single slashes, without a closing slash. */
   path: string;
   endsInSlash: boolean;
@@ -11,8 +11,10 @@ export interface VaultRequest {
   raw: Record<string, unknown>;
   /** The query of an update, which counts on few paths only (contract.md 1.1, 2.5). */
   query: Record<string, unknown>;
-  /** `?help=` with any value. */
+  /** `?help=` with any value, or the verb `HELP`. */
   help: boolean;
+  /** The header of that name. */
+  accept?: string;
 }
 
 /** The method is none of the API's (contract.md 1.1). */
@@ -21,6 +23,15 @@ export class UnknownMethod extends CodedError {
     super('unsupported_operation', '');
   }
 }
+
+/** `PATCH` takes merge patches alone (contract.md 1.2). */
+class NoMergePatch extends CodedError {
+  constructor(provided: string) {
+    super('unsupported_media_type', `PATCH requires Content-Type of ${mergePatchType}, provided ${provided || 'none'}`);
+  }
+}
+
+const mergePatchType = 'application/merge-patch+json';
 
 /** The one Content-Type that changes how a body is read (contract.md 1.2). */
 export const formType = 'application/x-www-form-urlencoded';
@@ -36,36 +47,48 @@ const methods: Record<string, VaultRequest['operation']> = {
   POST: 'update',
   PUT: 'update',
   DELETE: 'delete',
+  PATCH: 'patch',
+  LIST: 'list',
+  HELP: 'read',
 };
+
+/** Operations that bring a body; all others bring their fields in the query. */
+const withBody = new Set<VaultRequest['operation']>(['update', 'patch']);
 
 /**
  * Reads method, path, query and body (contract.md 1.1, 1.2).
+ * @param method as it was sent, `LIST` and `HELP` included.
  * @param url path and query as they were sent.
- * @param isListVerb the method was `LIST`.
- * @throws InvalidRequest, UnknownMethod, NotFound before anything else is looked at.
+ * @throws InvalidRequest, UnknownMethod, NoMergePatch, NotFound before anything else is looked at.
  */
 export function readRequest(
   method: string,
   url: string,
-  isListVerb: boolean,
   body: Buffer | undefined,
   contentType: string | undefined,
 ): VaultRequest {
-  const asked = isListVerb ? 'list' : methods[method];
+  const asked = methods[method];
   if (!asked) throw new UnknownMethod();
   const mark = url.indexOf('?');
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
   const decoded = decodePath(mark < 0 ? url : url.slice(0, mark));
   const operation = asked === 'read' && isList(query) ? 'list' : asked;
   const asFields = readQuery(query);
+  const hasBody = withBody.has(operation);
+  if (operation === 'patch') refuseUnlessMergePatch(contentType);
   return {
     operation,
     path: decoded.replace(/\/$/, ''),
     endsInSlash: decoded.endsWith('/'),
-    raw: operation === 'update' ? readBody(body, contentType) : asFields,
-    query: operation === 'update' ? asFields : {},
-    help: Boolean(query.get('help')),
+    raw: hasBody ? readBody(body, contentType) : asFields,
+    query: hasBody ? asFields : {},
+    help: method === 'HELP' || Boolean(query.get('help')),
   };
+}
+
+function refuseUnlessMergePatch(contentType = ''): void {
+  const type = contentType.split(';')[0]!.trim().toLowerCase();
+  if (type !== mergePatchType) throw new NoMergePatch(type);
 }
 
 function decodePath(path: string): string {
@@ -115,7 +138,7 @@ function readBody(body: Buffer | undefined, contentType: string | undefined): Re
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new InvalidRequest(`failed to decode JSON input: ${withoutQuotes((error as Error).message)}`);
+    throw new InvalidRequest(`failed to decode JSON input: ${faultOfJson((error as Error).message)}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new InvalidRequest('failed to decode JSON input: the body must be a JSON object');
@@ -123,7 +146,12 @@ function readBody(body: Buffer | undefined, contentType: string | undefined): Re
   return value as Record<string, unknown>;
 }
 
-/** V8 quotes what it could not read, and that may be a secret. */
-function withoutQuotes(message: string): string {
-  return message.replace(/,? ?(\.\.\.)?["'].*$/s, '').trim();
+/**
+ * What V8 says of a text that is no JSON, as far as it says it in words of its own: what it quotes of the text, always
+ * behind a double quote, may be a secret.
+ */
+function faultOfJson(message: string): string {
+  const [ofItsOwn] =
+    /^Unexpected end of JSON input$|^[^"]* JSON at position \d+( \(line \d+ column \d+\))?/.exec(message) ?? [];
+  return ofItsOwn ?? 'Unexpected token in JSON';
 }

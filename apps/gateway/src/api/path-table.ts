@@ -1,9 +1,12 @@
 import { type ApiPart, type ApiPath, expressionOf } from './api-path.js';
+import { routeLabel } from './route-label.js';
 
 /** A path that was found, with what its pattern caught. */
 export interface Match<Request> {
   path: ApiPath<Request>;
   params: Record<string, string>;
+  /** Its name in figures. */
+  route: string;
 }
 
 /** The paths of one part of the tree, in the order in which they are tried. */
@@ -22,7 +25,7 @@ export class PathTable<Request> {
       const found = expression.exec(path);
       if (!found) continue;
       const params = Object.fromEntries(Object.entries(found.groups ?? {}).map(([name, value]) => [name, value ?? '']));
-      return { path: candidate, params };
+      return { path: candidate, params, route: routeLabel(candidate.pattern, path) };
     }
     return null;
   }

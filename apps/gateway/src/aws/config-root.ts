@@ -3,6 +3,7 @@ import { InvalidRequest, NotFound } from '#libs/contracts';
 import { checkTemplate, defaultTemplate, RootConfigs, type RootConfigWrite } from '#libs/roles';
 import { z } from 'zod';
 import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
+import { faultOfSchedule } from '../wire/cron-schedule.js';
 import { boolField, commaListField, durationField, intField, stringField } from '../wire/fields.js';
 
 const body = z.object({
@@ -16,17 +17,17 @@ const body = z.object({
   sts_fallback_regions: commaListField().describe('The regions of sts_fallback_endpoints, one each.'),
   // hvac sends null for what its caller left out, which must not come to mean "no retries" (contract.md 2.1).
   max_retries: z
-    .preprocess((value) => value ?? undefined, intField())
+    .preprocess((value) => (value === null ? -1 : value), intField())
     .meta({ fieldType: 'int' })
     .describe('How often a call is tried again; -1: the default.'),
   username_template: stringField().describe('Go template of the names of users and sessions.'),
   role_arn: stringField().describe('Role for web identity federation; not served.'),
   identity_token_audience: stringField().describe('Audience for web identity federation; not served.'),
-  identity_token_ttl: durationField().describe('TTL for web identity federation; not served.'),
+  identity_token_ttl: durationField().describe('TTL for web identity federation, which is not served: kept and shown.'),
   rotation_period: durationField().describe('Period of automatic rotation; not served.'),
   rotation_schedule: stringField().describe('Schedule of automatic rotation; not served.'),
   rotation_window: durationField().describe('Window of automatic rotation; not served.'),
-  disable_automated_rotation: boolField().describe('No automatic rotation, which is how it is.'),
+  disable_automated_rotation: boolField().describe('No automatic rotation, which is so either way: kept and shown.'),
   rotation_policy: stringField().describe('Policy of automatic rotation; not served.'),
 });
 
@@ -67,11 +68,11 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
         username_template: settings.usernameTemplate,
         role_arn: '',
         identity_token_audience: '',
-        identity_token_ttl: 0,
+        identity_token_ttl: settings.identityTokenTtlSeconds,
         rotation_period: 0,
         rotation_schedule: '',
         rotation_window: 0,
-        disable_automated_rotation: false,
+        disable_automated_rotation: settings.disableAutomatedRotation,
         rotation_policy: '',
       },
     };
@@ -92,6 +93,8 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
       stsFallbackRegions: fields.sts_fallback_regions,
       maxRetries: fields.max_retries,
       usernameTemplate,
+      identityTokenTtlSeconds: fields.identity_token_ttl,
+      disableAutomatedRotation: fields.disable_automated_rotation,
     };
     const named = Object.fromEntries(Object.entries(write).filter(([, value]) => value !== undefined));
     await this.rootConfigs.write(mountId, named);
@@ -122,9 +125,18 @@ function refuseUnserved(fields: z.output<typeof body>): void {
   if (fields.rotation_window && !fields.rotation_schedule) {
     throw new InvalidRequest('cannot use rotation_window without rotation_schedule');
   }
+  if (fields.rotation_schedule) {
+    const fault = faultOfSchedule(fields.rotation_schedule);
+    if (fault) throw new InvalidRequest(`failed to parse provided rotation_schedule: ${fault}`);
+  }
   if (fields.rotation_period || fields.rotation_schedule) {
     throw new InvalidRequest(
-      'error registering rotation job: automatic rotation of root keys is not supported: leave rotation_period and rotation_schedule empty',
+      'error registering rotation job: rotation manager capabilities not supported in Vault community edition',
+    );
+  }
+  if (fields.rotation_policy) {
+    throw new InvalidRequest(
+      'rotation_policy is not supported, since root keys are not rotated automatically: leave it empty',
     );
   }
 }

@@ -26,7 +26,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
     const issue = operation<typeof wish, EngineRequest<unknown>>(wish, (request) => this.issue(request));
     return [
       {
-        pattern: `(?P<door>creds|sts)/${rolePattern}`,
+        pattern: `(creds|sts)/${rolePattern}`,
         synopsis: 'Generate AWS credentials from a specific role.',
         description:
           'The answer holds an access key, its secret key and, for an STS credential, its token. The keys of an IAM\n' +
@@ -40,13 +40,13 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
   private async issue(
     request: Omit<EngineRequest<unknown>, 'fields'> & { fields: z.output<typeof wish> },
   ): Promise<ApiAnswer> {
-    const { fields, params, mount, token, id, hangUp } = request;
+    const { fields, params, path, mount, token, id, hangUp } = request;
     const issued = await this.issuers.issue(
       {
         requestId: id,
         token,
         mount: mount.path,
-        door: params.door as 'creds' | 'sts',
+        door: path.startsWith('sts/', mount.path.length) ? 'sts' : 'creds',
         role: params.name!,
         ttlSeconds: fields.ttl,
         roleArn: fields.role_arn,
@@ -65,7 +65,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
   }
 }
 
-function toWire({ credentialType, credential, leaseDuration }: IssueLeaseReply): Record<string, unknown> {
+function toWire({ credentialType, credential, leaseDuration, stsTtl }: IssueLeaseReply): Record<string, unknown> {
   const token = credential.sessionToken ?? null;
   return {
     access_key: credential.accessKeyId,
@@ -74,6 +74,6 @@ function toWire({ credentialType, credential, leaseDuration }: IssueLeaseReply):
     security_token: token,
     session_token: token,
     ...(credentialType === 'assumed_role' ? { arn: credential.arn } : {}),
-    ...(credentialType === 'iam_user' ? {} : { ttl: leaseDuration }),
+    ...(credentialType === 'iam_user' ? {} : { ttl: stsTtl ?? leaseDuration }),
   };
 }

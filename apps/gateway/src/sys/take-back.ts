@@ -9,6 +9,7 @@ import {
   type Settled,
   type Which,
 } from '#libs/leases';
+import { Metrics, type Span } from '#libs/runtime';
 import type { ApiAnswer } from '../api/api-path.js';
 
 /** AWS refused to let a lease be taken back; the lease stays and is tried again (contract.md 3.2, 4.4). */
@@ -21,18 +22,31 @@ class RevocationFailed extends CodedError {
 /** Revocation as the HTTP API asks for it: now and waited for, later, or by force. */
 @Injectable()
 export class TakeBack {
+  private readonly byPrefix: Span;
+  private readonly byForce: Span;
+
   constructor(
     private readonly revoking: Revoking,
     private readonly watch: LeaseWatch,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
-  ) {}
+    metrics: Metrics,
+  ) {
+    this.byPrefix = metrics.span('vault.expire.revoke-prefix', 'Revoking all leases under a prefix.');
+    this.byForce = metrics.span('vault.expire.revoke-force', 'Revoking all leases under a prefix by force.');
+  }
 
   /**
    * Asks for it and waits. Nothing is returned when all have ended; a 202 with a warning when the wait was too short:
    * the rest continues by itself.
    * @throws CodedError `revocation_failed` with the text of the first one that AWS refused, and the counts.
    */
-  async now(which: Which, reason: EndReason, force = false): Promise<ApiAnswer | undefined> {
+  now(which: Which, reason: EndReason, force = false): Promise<ApiAnswer | undefined> {
+    const work = () => this.wait(which, reason, force);
+    if (force) return this.byForce(work);
+    return 'prefix' in which ? this.byPrefix(work) : work();
+  }
+
+  private async wait(which: Which, reason: EndReason, force: boolean): Promise<ApiAnswer | undefined> {
     const asked = await this.revoking.ask(which, reason, force);
     const isOne = 'leaseId' in which;
     const settled = await this.watch.settled(asked, isOne ? this.timing.syncOneMs : this.timing.syncManyMs);

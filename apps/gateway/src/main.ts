@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AccessModule } from '#libs/access';
 import {
+  cannotListen,
   commandClient,
   databaseModule,
   MetricsModule,
@@ -31,7 +32,9 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
   );
   watchDependencies(app, health);
   health.watch('rabbitmq', () => app.get(IssuerClient).reached());
-  await app.listen(env.PORT, env.LEASEHOLD_HOST);
+  await app.listen(env.PORT, env.LEASEHOLD_HOST).catch((error: unknown) => {
+    throw cannotListen('PORT', env.PORT, env.LEASEHOLD_HOST, error);
+  });
   logger.log({ msg: 'gateway listens', url: await app.getUrl() });
   return {
     close: async () => {

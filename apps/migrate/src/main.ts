@@ -1,5 +1,5 @@
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, MasterKeyRefused, Tokens } from '#libs/access';
+import { AccessModule, Tokens } from '#libs/access';
 import { databaseModule, migrate, readEnvironment, StartRefused } from '#libs/runtime';
 import { migrateEnv } from './migrate.env.js';
 
@@ -21,7 +21,7 @@ try {
     process.stdout.write('The root token is the one in LEASEHOLD_ROOT_TOKEN.\n');
   }
 } catch (error) {
-  const told = error instanceof StartRefused || error instanceof MasterKeyRefused;
+  const told = error instanceof StartRefused;
   process.stderr.write(`${told ? error.message : ((error as Error).stack ?? String(error))}\n`);
   process.exitCode = 1;
 }

@@ -1,6 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import { ambientCredentials, ambientRegion, type AwsSurroundings } from '#libs/aws';
-import { MasterKeyRefused, parseMasterKey } from '#libs/access';
+import { parseMasterKey } from '#libs/access';
 import { leaseTimingSchema } from '#libs/leases';
 import { JsonLog, startEmbeddedPostgres, StartRefused } from '#libs/runtime';
 import { type Simulator, startSimulator } from '../../simulator/src/index.js';
@@ -49,7 +49,7 @@ export async function main(argv: string[]): Promise<void> {
 
 /** A sentence for what a person can mend; of anything else the whole trace. */
 function toldTo(error: unknown): string {
-  if (error instanceof StartRefused || error instanceof MasterKeyRefused) return error.message;
+  if (error instanceof StartRefused) return error.message;
   const { code, path, stack } = error as NodeJS.ErrnoException;
   if (code === 'ENOSPC')
     return `The disk that holds ${path ?? 'the data folder'} is full: free some space and start again.`;

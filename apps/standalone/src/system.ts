@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { INestApplicationContext, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, Keyring, MasterKeyRefused, Tokens } from '#libs/access';
+import { AccessModule, Keyring, Tokens } from '#libs/access';
 import type { AwsSurroundings } from '#libs/aws';
 import type { LeaseTiming } from '#libs/leases';
 import {
@@ -105,15 +105,12 @@ async function bootstrap(app: INestApplicationContext, rootToken: string): Promi
 
 /**
  * Tries the key before anything is started: of an application that breaks off half-built, nobody can close the parts.
- * @throws StartRefused when it does not open the keyring.
+ * @throws MasterKeyRefused when it does not open the keyring.
  */
 async function requireMasterKey(url: string, masterKey: Buffer): Promise<void> {
   const source = await new DataSource({ type: 'postgres', url }).initialize();
   try {
     await Keyring.open(source, masterKey);
-  } catch (error) {
-    if (error instanceof MasterKeyRefused) throw new StartRefused(error.message);
-    throw error;
   } finally {
     await source.destroy();
   }

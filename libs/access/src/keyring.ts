@@ -1,9 +1,10 @@
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { CompactEncrypt, compactDecrypt } from 'jose';
+import { StartRefused } from '#libs/runtime';
 import type { DataSource } from 'typeorm';
 
 /** The master key does not open this database's keyring, or is not a key. The message is the sentence for the operator. */
-export class MasterKeyRefused extends Error {}
+export class MasterKeyRefused extends StartRefused {}
 
 /**
  * Reads a master key: 32 bytes as base64, base64url or hexadecimal text.

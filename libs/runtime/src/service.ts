@@ -70,6 +70,19 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
   }
 }
 
+/** The sentence for a port that `variable` names and that this process cannot have; any other error as it is. */
+export function cannotListen(variable: string, port: number, host: string, error: unknown): Error {
+  const { code } = error as NodeJS.ErrnoException;
+  const why = {
+    EADDRINUSE: 'it is in use',
+    EACCES: 'this user may not open it',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'there is no such host',
+  }[code ?? ''];
+  if (!why) return error as Error;
+  return new StartRefused(`${variable} ${port} of ${host} cannot be listened on: ${why}.`, { cause: error });
+}
+
 /** Answers `/health/live`, `/health/ready` and `/metrics`, for those who run the process; callers never come here. */
 async function listen({ health, metrics }: Host, host: string, port: number): Promise<Server> {
   const server = createServer((request, response) => {
@@ -90,8 +103,8 @@ async function listen({ health, metrics }: Host, host: string, port: number): Pr
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);
-  }).catch((error: NodeJS.ErrnoException) => {
-    throw new StartRefused(`LEASEHOLD_OPERATIONS_PORT ${port} of ${host} cannot be listened on (${error.code}).`);
+  }).catch((error: unknown) => {
+    throw cannotListen('LEASEHOLD_OPERATIONS_PORT', port, host, error);
   });
   return server;
 }

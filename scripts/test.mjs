@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { ServersRefused, startRabbitmq, startRedis } from './servers/index.mjs';
+import { obtainServers, ServersRefused } from './servers/index.mjs';
 import { orSayWhyNot, root, setup } from './setup.mjs';
 
 /** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
@@ -79,9 +79,10 @@ async function withServers(temp, use) {
   if (given.TEST_REDIS_URL && given.TEST_RABBITMQ_URL) return use({ urls: given, jest: [] });
   let servers = [];
   try {
+    const { startRedis, startRabbitmq } = await obtainServers({ say });
     servers = await Promise.all([
-      startRedis({ folder: join(temp, 'redis'), say }),
-      startRabbitmq({ folder: join(temp, 'rabbitmq'), say }),
+      startRedis({ folder: join(temp, 'redis') }),
+      startRabbitmq({ folder: join(temp, 'rabbitmq') }),
     ]);
   } catch (error) {
     if (!(error instanceof ServersRefused)) throw error;
@@ -98,7 +99,7 @@ async function withServers(temp, use) {
 /** Runs jest in a process group of its own, which is ended as a whole. */
 async function runJest(urls, args, temp, ending) {
   if (ending.aborted) return 1;
-  const jest = spawn(process.execPath, ['node_modules/jest/bin/jest.js', ...args, ...process.argv.slice(2)], {
+  const jest = spawn(process.execPath, ['node_modules/jest/bin/jest.js', ...process.argv.slice(2), ...args], {
     cwd: root,
     stdio: 'inherit',
     detached: true,

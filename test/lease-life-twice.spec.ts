@@ -1,7 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CodedError, OutOfTime } from '#libs/contracts';
-import { Accepting, Issuing, Alarms } from '#libs/leases';
+import { Accepting, Alarms, Issuing, Renewing } from '#libs/leases';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, revokerBeside } from './support/beside.js';
 import { comesToRest, keysInAws, lend, rowOf, writeRole } from './support/lease-life.js';
@@ -85,6 +86,39 @@ describe('doing everything twice', () => {
     // Out of time at its offer, or refused by AWS because its user is being destroyed already.
     expect(await paused).toBeInstanceOf(CodedError);
     await comesToRest(world, [lentOf(reply)]);
+    await giveBack(reply.leaseId);
+  });
+
+  it('sees an acceptance that was still under way when it was asked for again', async () => {
+    const reply = await issue(commandFor(world, 'deploy'));
+    const first = await world.database.connect();
+    await first.query('begin');
+    await first.query(
+      `update leases set state = 'active', accepted_at = now(), due_at = expires_at where id = $1 and state = 'offered'`,
+      [reply.leaseId],
+    );
+    const again = accept(reply.leaseId);
+    // The second waits for the row that the first has changed.
+    await eventually(async () => {
+      const { rows } = await world.database.query(
+        `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%accepted_at = now()%'`,
+      );
+      return rows.length > 0;
+    });
+    await first.query('commit');
+    first.release();
+    await again;
+    await giveBack(reply.leaseId);
+  });
+
+  it('changes nothing when a renewal is delivered again, after another one', async () => {
+    const reply = await issue(commandFor(world, 'deploy'));
+    await accept(reply.leaseId);
+    const renewing = issuer.get(Renewing);
+    const id = randomUUID();
+    expect((await renewing.renew(reply.leaseId, 60_000, id)).ttlMs).toBe(60_000);
+    await renewing.renew(reply.leaseId, 3_000_000, randomUUID());
+    expect((await renewing.renew(reply.leaseId, 60_000, id)).ttlMs).toBeGreaterThan(2_900_000);
     await giveBack(reply.leaseId);
   });
 

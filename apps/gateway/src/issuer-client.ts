@@ -28,6 +28,9 @@ import {
 /** Injection token of the client that reaches the issuers. */
 export const ISSUERS = Symbol('issuers');
 
+/** Least time for the acceptance of what an issuer has made, milliseconds. */
+const leastAcceptMs = 2_000;
+
 /** What a caller asks for; the rest of the command is ours. */
 export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;
 
@@ -48,6 +51,7 @@ export class IssuerClient {
    * @throws CodedError of the issuer; `out_of_time`, `unavailable`.
    */
   async issue(wish: IssueWish, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+    const closesAt = performance.now() + this.timing.callerWaitMs;
     const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
     let reply: IssueLeaseReply;
     try {
@@ -55,10 +59,10 @@ export class IssuerClient {
       if (hangUp.aborted) throw new OutOfTime();
     } catch (error) {
       // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
-      if (error instanceof OutOfTime || error instanceof Unavailable) await this.withdraw(command);
+      if (error instanceof OutOfTime || error instanceof Unavailable) void this.withdraw(command);
       throw error;
     }
-    if (reply.acceptRequired) await this.accept(reply.leaseId, command.requestId);
+    if (reply.acceptRequired) await this.accept(reply.leaseId, command.requestId, closesAt - performance.now());
     return reply;
   }
 
@@ -67,8 +71,11 @@ export class IssuerClient {
     await this.issuers.connect();
   }
 
-  /** An acceptance without an answer may stand: it is asked about again, and undone when that gives none either. */
-  private async accept(leaseId: string, requestId: string): Promise<void> {
+  /**
+   * An acceptance without an answer may stand: it is asked about again while the caller waits, and undone when that gives
+   * none either. What was made at the last moment still gets `leastAcceptMs`.
+   */
+  private async accept(leaseId: string, requestId: string, waitMs: number): Promise<void> {
     try {
       await lastValueFrom(
         defer(() => this.accepting.accept(leaseId)).pipe(
@@ -76,6 +83,7 @@ export class IssuerClient {
             count: 3,
             delay: (error, count) => (error instanceof CodedError ? throwError(() => error) : timer(50 * 2 ** count)),
           }),
+          timeout(Math.max(leastAcceptMs, waitMs)),
         ),
       );
     } catch (error) {

@@ -37,6 +37,8 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
   });
   logger.log({ msg: 'gateway listens', url: await app.getUrl() });
   return {
+    // The longest that a caller waits, a revocation that is waited for, and a little.
+    stopsWithinMs: env.LEASEHOLD_DRAIN_MS + 75_000,
     close: async () => {
       await sleep(env.LEASEHOLD_DRAIN_MS);
       await app.close();

@@ -44,9 +44,9 @@ export class HeldLease {
   }
 
   /** @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4. */
-  async renew({ token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
+  async renew({ id, token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
     await this.authorize(token);
-    const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000);
+    const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
     return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
   }
 

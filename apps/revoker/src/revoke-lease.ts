@@ -24,34 +24,35 @@ export class RevokeLease {
   ) {}
 
   async execute(lease: Lease): Promise<void> {
-    // Its mount has others at work already, and AWS is slow to answer them: it has to wait its turn.
-    if (!this.lanes.take(lease.mountId)) return this.revoking.putBack(lease);
-    let answered = false;
-    try {
-      answered = await this.takeBack(lease);
-    } finally {
-      this.lanes.free(lease.mountId, answered);
-    }
-  }
-
-  /** @returns whether AWS said anything. */
-  private async takeBack(lease: Lease): Promise<boolean> {
+    // The claim is kept while it waits in line and while it is worked on.
     const extending = setInterval(() => {
       this.revoking.extend(lease).catch((error: unknown) => {
         const { id: leaseId, requestId } = lease;
         this.logger.warn({ msg: 'claim not extended', leaseId, requestId, error: String(error) });
       });
     }, this.timing.claimMs / 3);
-    const startedAt = performance.now();
     try {
-      const outcome = await this.destroy(lease).catch(toOutcome);
-      const settled = await this.revoking.settle(lease, outcome);
-      this.figures.tried(lease, settled, performance.now() - startedAt);
-      this.tell(lease, outcome);
-      return outcome.kind !== 'unanswered';
+      // AWS is silent about its mount, and others find out when it is back.
+      if (!(await this.lanes.take(lease.mountId))) return await this.revoking.putBack(lease);
+      let answered = false;
+      try {
+        answered = await this.takeBack(lease);
+      } finally {
+        this.lanes.free(lease.mountId, answered);
+      }
     } finally {
       clearInterval(extending);
     }
+  }
+
+  /** @returns whether AWS said anything. */
+  private async takeBack(lease: Lease): Promise<boolean> {
+    const startedAt = performance.now();
+    const outcome = await this.destroy(lease).catch(toOutcome);
+    const settled = await this.revoking.settle(lease, outcome);
+    this.figures.tried(lease, settled, performance.now() - startedAt);
+    this.tell(lease, outcome);
+    return outcome.kind !== 'unanswered';
   }
 
   private async destroy(lease: Lease): Promise<Outcome> {
@@ -133,6 +134,8 @@ function toOutcome(error: unknown): Outcome {
     const mayBeLag = error.awsCode === 'DeleteConflict';
     return { kind: 'refused', error: error.message, permanent: error.permanent, mayBeLag };
   }
-  if (error instanceof CodedError) return { kind: 'unanswered', error: error.message };
+  if (error instanceof CodedError) {
+    return { kind: 'unanswered', error: error.message, throttled: error.code === 'aws_throttled' };
+  }
   throw error;
 }

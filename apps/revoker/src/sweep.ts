@@ -4,8 +4,8 @@ import { Mounts, RootConfigs } from '#libs/roles';
 import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
 
-/** Leases that one sweep takes back side by side. */
-const width = 20;
+/** Leases that sweeps take back side by side; many of them may be waiting for a lane of their mount. */
+const width = 100;
 
 /**
  * The timed pass over every row that is due, whatever became of its alarm. Any number of revokers sweep at once: each
@@ -16,6 +16,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(Sweep.name);
   private readonly timers = new Map<() => Promise<void>, NodeJS.Timeout>();
   private readonly running = new Set<Promise<void>>();
+  private readonly working = new Set<Promise<void>>();
   private stopped = false;
 
   constructor(
@@ -38,6 +39,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     this.stopped = true;
     for (const timer of this.timers.values()) clearTimeout(timer);
     await Promise.all(this.running);
+    await Promise.all(this.working);
   }
 
   private keepDoing(pass: () => Promise<void>, afterMs = 0): void {
@@ -62,17 +64,16 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('forget old rows', () => this.sweeping.forget());
   }
 
+  /** Claims what is due as workers are free; a slow one is not waited for, be it here or before the next pass. */
   private async takeBackDue(): Promise<void> {
     await this.step('take back what is due', async () => {
-      await Promise.all(
-        Array.from({ length: width }, async () => {
-          while (!this.stopped) {
-            const lease = await this.revoking.claimNext(this.lanes.full());
-            if (!lease) return;
-            await this.takeBack(lease);
-          }
-        }),
-      );
+      while (!this.stopped) {
+        if (this.working.size >= width) await Promise.race(this.working);
+        const lease = await this.revoking.claimNext(this.lanes.full());
+        if (!lease) return;
+        const work: Promise<void> = this.takeBack(lease).finally(() => this.working.delete(work));
+        this.working.add(work);
+      }
     });
   }
 

@@ -1,9 +1,24 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { Unavailable } from '#libs/contracts';
+import { databaseIsAway } from '#libs/runtime';
+import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { Keyring } from './keyring.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
+
+/** Waits while the database is away, as its connection does. */
+function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
+  return lastValueFrom(
+    defer(() => Keyring.open(source, masterKey)).pipe(
+      retry({
+        delay: (error) =>
+          databaseIsAway(error) instanceof Unavailable ? timer(1_000) : throwError(() => error as Error),
+      }),
+    ),
+  );
+}
 
 /** Tokens and the keyring; `masterKey` is 32 bytes. */
 @Module({})
@@ -15,7 +30,7 @@ export class AccessModule {
       imports: [TypeOrmModule.forFeature([Token])],
       providers: [
         Tokens,
-        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => Keyring.open(source, masterKey) },
+        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
       ],
       exports: [Tokens, Keyring],
     };

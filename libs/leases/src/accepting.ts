@@ -57,19 +57,26 @@ export class Accepting implements OnApplicationShutdown {
   }
 
   private async acceptAll(ids: string[]): Promise<Due[]> {
-    return this.manager.query(
+    const accepted = (await this.manager.query(
       `with accepted as (
          update leases l set state = 'active', accepted_at = now(), due_at = expires_at
          where id = any($1) and state = 'offered' and due_at > now()
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
            and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null)
          returning id, due_at
-       ), held as (
-         select id, due_at from accepted
-         union all select id, due_at from leases where id = any($1) and state = 'active'
-       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from held`,
+       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
       [ids],
-    );
+    )) as Due[];
+    const asked = ids.filter((id) => !accepted.some((lease) => lease.id === id));
+    if (asked.length === 0) return accepted;
+    // Asked before, and the answer was lost. A statement of its own: the one above may have waited for that very
+    // acceptance, and would not see it.
+    const held = (await this.manager.query(
+      `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
+       from leases where id = any($1) and state = 'active'`,
+      [asked],
+    )) as Due[];
+    return [...accepted, ...held];
   }
 
   /**

@@ -1,6 +1,7 @@
 import { InjectQueue } from '@nestjs/bullmq';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
+import { answers } from '#libs/runtime';
 import type { Queue } from 'bullmq';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
@@ -48,6 +49,11 @@ export class Alarms {
   /** How many alarms are set, ring, and are being answered. */
   async counts(): Promise<Record<string, number>> {
     return this.queue.getJobCounts('delayed', 'waiting', 'active');
+  }
+
+  /** Whether the queue answers. */
+  reached(): Promise<boolean> {
+    return answers(() => this.counts());
   }
 
   private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {

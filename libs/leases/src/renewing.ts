@@ -1,8 +1,9 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
 import { Metrics, type Span } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
+import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { LeaseState } from './lease.entity.js';
 import { type Ttl, ttl } from './ttl.js';
 
@@ -17,6 +18,7 @@ interface Locked {
   expired: boolean;
   unmounted: boolean;
   ageMs: number;
+  leftMs: number;
   leaseMs: number | null;
   leaseMaxMs: number | null;
   mountDefaultS: string;
@@ -31,6 +33,7 @@ export class Renewing {
   constructor(
     private readonly manager: EntityManager,
     private readonly alarms: Alarms,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
     metrics: Metrics,
   ) {
     this.measured = metrics.span('vault.expire.renew', 'Renewing a lease.');
@@ -38,17 +41,19 @@ export class Renewing {
 
   /**
    * Sets the lease to end `incrementMs` from now (0 = the engine's TTL): it replaces what was left, it is not added.
+   * @param commandId of a command that may be delivered again: then it changes nothing, and what is left is told.
    * @throws InvalidRequest with the texts of contract.md 3.2 and 4.4.
    */
-  renew(leaseId: string, incrementMs: number): Promise<Renewed> {
-    return this.measured(() => this.extend(leaseId, incrementMs));
+  renew(leaseId: string, incrementMs: number, commandId?: string): Promise<Renewed> {
+    return this.measured(() => this.extend(leaseId, incrementMs, commandId));
   }
 
-  private async extend(leaseId: string, incrementMs: number): Promise<Renewed> {
+  private async extend(leaseId: string, incrementMs: number, commandId: string | undefined): Promise<Renewed> {
     const { renewed, due } = await this.manager.transaction(async (manager) => {
       const [lease] = (await manager.query(
         `select l.state, l.renewable, l.expires_at <= now() as expired, m.tainted_at is not null as unmounted,
            extract(epoch from now() - l.issued_at)::float8 * 1000 as "ageMs",
+           extract(epoch from l.expires_at - now())::float8 * 1000 as "leftMs",
            m.lease_ms as "leaseMs", m.lease_max_ms as "leaseMaxMs",
            m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS"
          from leases l join mounts m on m.id = l.mount_id
@@ -62,6 +67,9 @@ export class Renewing {
       }
       if (!lease.renewable) throw new InvalidRequest('lease is not renewable');
       if (lease.state === 'revoking' || lease.expired || lease.unmounted) throw new InvalidRequest('lease expired');
+      if (commandId && !(await this.isFirst(manager, commandId, leaseId))) {
+        return { renewed: { leaseId, ttlMs: lease.leftMs }, due: null };
+      }
       const rules = {
         engineTtlMs: lease.leaseMs ?? 0,
         engineMaxMs: lease.leaseMaxMs ?? 0,
@@ -80,7 +88,17 @@ export class Renewing {
       return { renewed: { leaseId, ...granted }, due: row! };
     });
     // A renewal may shorten a lease; beyond the horizon this does nothing.
-    this.alarms.setSoon([due]);
+    if (due) this.alarms.setSoon([due]);
     return renewed;
+  }
+
+  /** Whether this command was not seen before: carried out again, it would undo what was asked for since. */
+  private async isFirst(manager: EntityManager, commandId: string, leaseId: string): Promise<boolean> {
+    const inserted = (await manager.query(
+      `insert into commands (id, lease_id, forget_at) values ($1, $2, now() + $3 * interval '1 ms')
+       on conflict (id) do nothing returning id`,
+      [commandId, leaseId, this.timing.commandMemoryMs],
+    )) as unknown[];
+    return inserted.length > 0;
   }
 }

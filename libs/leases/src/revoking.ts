@@ -13,8 +13,8 @@ export type Outcome =
   | { kind: 'gone'; reason?: EndReason }
   /** AWS says that there is no such user; `wasHeld`: its credential had been handed over. */
   | { kind: 'absent'; wasHeld: boolean }
-  /** Throttled, or no answer: tried again soon, and not counted. */
-  | { kind: 'unanswered'; error: string }
+  /** No answer, or asked to slow down (`throttled`): tried again soon, and not counted. */
+  | { kind: 'unanswered'; error: string; throttled: boolean }
   /** `mayBeLag`: of a young user it says nothing yet, since lists and look-ups lag behind. */
   | { kind: 'refused'; error: string; permanent: boolean; mayBeLag: boolean }
   /** The holder renamed the user: look again under the new name, at once. */
@@ -63,6 +63,7 @@ export class Revoking {
            claim_id = case when state in ('revoking', 'irrevocable') then claim_id end,
            looks_left = case when state = 'issuing' then $${values.length + 2}::smallint else looks_left end,
            end_reason = coalesce(end_reason, $${values.length + 1}),
+           absences = case when $${values.length + 3} and not forced then 0 else absences end,
            forced = forced or $${values.length + 3}
          from found where leases.id = found.id
          returning leases.id, attempts, due_at, known
@@ -143,8 +144,7 @@ export class Revoking {
     const now = await this.manager.transaction(async (manager) => {
       const [row] = (await manager.query(
         `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced,
-           coalesce(extract(epoch from now() - ended_at)::float8 * 1000, 0) as "endedMs",
-           extract(epoch from now() - coalesce(expires_at, created_at))::float8 * 1000 as "overdueMs" from leases
+           coalesce(extract(epoch from now() - ended_at)::float8 * 1000, 0) as "endedMs" from leases
          where id = $1 and claim_id = $2 for update`,
         [lease.id, lease.claimId],
       )) as Settling[];
@@ -193,10 +193,19 @@ export class Revoking {
       const looksLeft = timing.tombstoneLooksMs.length;
       return { ...this.ended({ ...lease, looksLeft }), looksLeft, lastError: outcome.error };
     }
-    if (row.forced && outcome.kind === 'unanswered' && row.overdueMs >= timing.syncManyMs / 2) {
-      // Its AWS may be gone for good, and whoever forced it is waiting: the row is dropped, and looked at daily.
-      const looksLeft = Math.max(1, lease.looksLeft);
-      return { state: 'ended', looksLeft, dueInMs: timing.irrevocableEveryMs, lastError: outcome.error };
+    if (row.forced && outcome.kind === 'unanswered' && !outcome.throttled) {
+      const absences = lease.absences + 1;
+      const lastError = outcome.error;
+      // Its AWS may be gone for good, and whoever forced it is waiting: the row is dropped, and still looked at.
+      if (absences >= silencesOfForced) {
+        return {
+          state: 'ended',
+          looksLeft: Math.max(1, lease.looksLeft),
+          dueInMs: timing.tombstoneLooksMs[0]!,
+          lastError,
+        };
+      }
+      return { state: row.state, dueInMs: jitter(timing.unansweredRetryMs / 2), absences, lastError };
     }
     switch (outcome.kind) {
       case 'gone':
@@ -266,10 +275,10 @@ export class Revoking {
         return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? timing.tombstoneLooksMs.at(-looksLeft)! : null };
       }
       case 'unanswered': {
-        // One that was forced out may belong to an AWS that never answers again: daily, and not for ever.
+        // One that was forced out may belong to an AWS that never answers again: ever later, and not for ever.
         if (!row.forced) return { state: 'ended', dueInMs: timing.unansweredRetryMs, lastError: outcome.error };
-        const dueInMs = row.endedMs < forcedLooksForMs ? timing.irrevocableEveryMs : null;
-        return { state: 'ended', dueInMs, lastError: outcome.error };
+        const later = Math.max(timing.tombstoneLooksMs[0]!, Math.min(timing.irrevocableEveryMs, row.endedMs));
+        return { state: 'ended', dueInMs: row.endedMs < forcedLooksForMs ? later : null, lastError: outcome.error };
       }
       case 'refused': {
         const attempts = lease.attempts + 1;
@@ -294,13 +303,14 @@ export class Revoking {
 /** A row as it is when a try is settled. */
 interface Settling {
   ageMs: number;
-  /** Since its time was over. */
-  overdueMs: number;
   /** Since it ended; 0 while it has not. */
   endedMs: number;
   state: Lease['state'];
   forced: boolean;
 }
+
+/** Unanswered tries after which a lease that is forced out is dropped all the same. */
+const silencesOfForced = 3;
 
 /** How long a lease that was forced out is looked at while its AWS is silent, milliseconds. */
 const forcedLooksForMs = 7 * 86_400_000;

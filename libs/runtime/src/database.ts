@@ -59,6 +59,7 @@ export function databaseModule(url: string, poolSize = 10): DynamicModule {
       extra: { query_timeout: answersWithinMs },
       retryAttempts: Number.MAX_SAFE_INTEGER,
       retryDelay: 1_000,
+      verboseRetryLog: true,
       toRetry: (error: unknown) => !(error instanceof StartRefused),
     }),
     dataSourceFactory: async (found) => {

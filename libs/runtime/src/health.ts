@@ -36,7 +36,8 @@ export class Health {
   }
 }
 
-async function answers(check: () => Promise<unknown>): Promise<boolean> {
+/** Whether what is asked answers in time; a server that is away may give no answer at all. */
+export async function answers(check: () => Promise<unknown>): Promise<boolean> {
   const gaveUp = new AbortController();
   const silence = sleep(answersWithinMs, false, { signal: gaveUp.signal }).catch(() => false);
   try {

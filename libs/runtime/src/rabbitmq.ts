@@ -1,15 +1,15 @@
 import { randomUUID, type KeyObject } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import {
   type ClientProviderOptions,
   ClientRMQ,
-  type RmqOptions,
   RmqRecord,
   type RmqRecordOptions,
   ServerRMQ,
 } from '@nestjs/microservices';
-import type { Channel, ConsumeMessage } from 'amqplib';
+import type { Channel, ConsumeMessage, Options } from 'amqplib';
 import {
   type Answer,
   fromWire,
@@ -21,7 +21,7 @@ import {
   toWire,
   Unavailable,
 } from '#libs/contracts';
-import { catchError, concatMap, defer, firstValueFrom, lastValueFrom, type Observable, throwError } from 'rxjs';
+import { catchError, concatMap, defer, lastValueFrom, type Observable, throwError } from 'rxjs';
 
 /** How a process reaches the broker. */
 export interface Broker {
@@ -45,8 +45,26 @@ const commandQueue = (broker: Broker) => ({
 });
 
 /** What keeps the connection to the broker, and makes it anew. */
-interface Connection {
+interface ConnectionManager extends EventEmitter {
+  reconnect(): void;
+  isConnected(): boolean;
   close(): Promise<unknown>;
+}
+
+/** Pause before a connection is made anew on which a channel could not be had, milliseconds. */
+const newConnectionAfterMs = 1_000;
+
+/**
+ * A channel that cannot be had, because the connection broke at that moment or the broker refuses, says so as an `error` event,
+ * and nobody tries again on that connection: without a listener the event would end the process.
+ */
+function surviveFaults(channel: EventEmitter, connection: ConnectionManager, log: Logger): void {
+  channel.on('error', (error: unknown) => {
+    log.warn({ msg: 'no channel to the broker', error: String(error) });
+    setTimeout(() => {
+      if (connection.isConnected()) connection.reconnect();
+    }, newConnectionAfterMs).unref();
+  });
 }
 
 /** Longest wait for a goodbye, milliseconds. */
@@ -78,7 +96,7 @@ type Response = { sealed: string } | { error: unknown };
  */
 export class CommandServer extends ServerRMQ {
   private readonly log = new Logger(CommandServer.name);
-  private readonly consumerTag: string;
+  private readonly consumerTag = randomUUID();
   private consuming: Channel | null = null;
   private inFlight = 0;
   private drained: (() => void) | null = null;
@@ -87,21 +105,14 @@ export class CommandServer extends ServerRMQ {
   constructor(
     broker: Broker,
     private readonly privateKey: KeyObject,
-    prefetch: number,
+    private readonly prefetch: number,
   ) {
-    const consumerTag = randomUUID();
-    super({
-      ...commandQueue(broker),
-      noAck: false,
-      prefetchCount: prefetch,
-      consumerTag,
-    } as RmqOptions['options'] & {});
-    this.consumerTag = consumerTag;
+    super(commandQueue(broker));
   }
 
   /** Resolves while the broker is connected and commands can come. */
   readonly reached = async (): Promise<void> => {
-    if ((await firstValueFrom(this.status)) !== 'connected') throw new Error('the broker is away');
+    if (!this.consuming) throw new Error('the broker is away');
   };
 
   /** Commands that wait in the queue for any issuer. */
@@ -116,9 +127,23 @@ export class CommandServer extends ServerRMQ {
     return this.inFlight;
   }
 
+  override async start(callback?: (error?: unknown) => void): Promise<void> {
+    await super.start(callback);
+    const server = this.server as ConnectionManager;
+    server.once('connect', () => surviveFaults(this.channel as EventEmitter, server, this.log));
+  }
+
+  /** Done again at each connection. What fails in it is told on the channel, and the connection is made anew. */
   override async setupChannel(channel: Channel, callback: Function): Promise<void> {
+    channel.once('close', () => {
+      if (this.consuming === channel) this.consuming = null;
+    });
+    const { queue, queueOptions, consumerTag } = this;
+    await channel.assertQueue(queue as string, queueOptions as Options.AssertQueue);
+    await channel.prefetch(this.prefetch);
+    await channel.consume(queue as string, (message) => void this.handleMessage(message, channel), { consumerTag });
     this.consuming = channel;
-    await super.setupChannel(channel, callback);
+    callback();
   }
 
   override async close(): Promise<void> {
@@ -128,14 +153,13 @@ export class CommandServer extends ServerRMQ {
         this.drained = resolve;
       });
     }
-    const connection = this.server as Connection | null;
+    const connection = this.server as ConnectionManager | null;
     await goodbye(super.close());
     await goodbye(connection?.close());
   }
 
   override async handleMessage(delivery: object | null, channel: Channel): Promise<void> {
-    // The broker ended the subscription, as it does when the queue is deleted: made anew, commands come again.
-    if (!delivery) return this.setupChannel(channel, () => undefined);
+    if (!delivery) return this.subscribeAgain(channel);
     const message = delivery as ConsumeMessage;
     this.inFlight += 1;
     const { replyTo, correlationId } = message.properties as { replyTo?: string; correlationId?: string };
@@ -157,6 +181,17 @@ export class CommandServer extends ServerRMQ {
     } finally {
       this.inFlight -= 1;
       if (this.inFlight === 0) this.drained?.();
+    }
+  }
+
+  /** The broker ended the subscription, as it does when the queue is deleted: made anew, commands come again. */
+  private async subscribeAgain(channel: Channel): Promise<void> {
+    this.consuming = null;
+    try {
+      await this.setupChannel(channel, () => undefined);
+    } catch (error) {
+      this.log.warn({ msg: 'commands cannot be subscribed to', error: String(error) });
+      (this.server as ConnectionManager).reconnect();
     }
   }
 
@@ -226,9 +261,15 @@ export class CommandClient extends ClientRMQ {
   }
 
   override async close(): Promise<void> {
-    const connection = this.client as Connection | null;
+    const connection = this.client as ConnectionManager | null;
     await goodbye(super.close());
     await goodbye(connection?.close());
+  }
+
+  override createChannel(): Promise<void> {
+    const created = super.createChannel();
+    surviveFaults(this.channel as EventEmitter, this.client as ConnectionManager, this.logger);
+    return created;
   }
 
   override async setupChannel(channel: Channel, resolve: Function): Promise<void> {

@@ -19,6 +19,8 @@ export interface Host {
 export interface Running {
   /** Takes nothing new and lets what was begun finish. */
   close(): Promise<void>;
+  /** Longest time for that, milliseconds, after which the process ends all the same: a server may be silent. Default 30,000. */
+  stopsWithinMs?: number;
 }
 
 /**
@@ -45,12 +47,19 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
     const operations = await listen(host, common.LEASEHOLD_OPERATIONS_HOST, common.LEASEHOLD_OPERATIONS_PORT);
     logger.log({ msg: `${name} starts`, operations: portOf(operations) });
     let running: Running | null = null;
-    let stopping = false;
+    let stoppedBy = '';
     const stop = async (signal: string) => {
-      if (stopping) process.exit(130); // a second signal means: at once
-      stopping = true;
+      // The same signal again means: at once. Another one comes from a parent that passes on what the terminal sent to both.
+      if (stoppedBy === signal) process.exit(130);
+      if (stoppedBy) return;
+      stoppedBy = signal;
       host.health.stopping();
       logger.log({ msg: `${name} stops`, signal });
+      const { stopsWithinMs = 30_000 } = running ?? {};
+      setTimeout(() => {
+        logger.error({ msg: `${name} ends without what it still waits for`, afterMs: stopsWithinMs });
+        process.exit(1);
+      }, stopsWithinMs);
       try {
         await running?.close();
       } catch (error) {

@@ -187,10 +187,9 @@ async function deleteUser(account: AwsAccount, userName: string, wasThere: boole
   if (!(second instanceof AwsFailure)) return second;
   const { message } = second.toError();
   if (missingRights.length === 0) throw new AwsRefused(second.awsCode, message, { retryable: true, cause: second });
-  throw new AwsRefused(second.awsCode, `${message}; the root credentials lack ${missingRights.join(', ')}`, {
-    permanent: true,
-    cause: second,
-  });
+  // The rights first: of a long error only the beginning is kept (contract.md 4.4), and they are what a person must act on.
+  const text = `The root credentials lack ${missingRights.join(', ')}: ${message}`;
+  throw new AwsRefused(second.awsCode, text, { permanent: true, cause: second });
 }
 
 /** @returns the failure when it is a DeleteConflict */

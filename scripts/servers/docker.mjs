@@ -54,7 +54,10 @@ function containerOf({ image, ports, env, command }) {
       onOurEnd('docker rm --force --volumes "$1"', id);
     }
     await docker(['start', id]);
-    return [{ hasEnded: () => false, end: (signal) => end(id, signal) }];
+    // An error means that it is so already.
+    const tell = (what) => docker([what, id]).catch(() => undefined);
+    const [freeze, thaw] = [() => tell('pause'), () => tell('unpause')];
+    return [{ hasEnded: () => false, end: (signal) => end(id, signal), freeze, thaw }];
   };
 }
 

@@ -9,6 +9,9 @@ export interface Server {
   kill(): Promise<void>;
   /** Brings it up again on the same port and data. */
   start(): Promise<void>;
+  /** Stops it from doing anything, its connections open, until it is thawed. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
 }
 type Say = (line: string) => void;
 export class ServersRefused extends Error {}

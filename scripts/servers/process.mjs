@@ -5,13 +5,15 @@ import { ServersRefused } from './servers-refused.mjs';
 
 /**
  * A server of this run's own. `stop` ends it in order, `kill` by SIGKILL; `start` brings it up again on the same port and
- * data. Each may be called at any time and again. `pid` is the server's own, undefined while it is down and under Docker.
+ * data. `freeze` leaves it as it is and its connections open, and it does nothing any more until `thaw`. Each may be called
+ * at any time and again. `pid` is the server's own, undefined while it is down and under Docker.
  *
- * @typedef {{ url: string, readonly pid: number | undefined,
- *   start(): Promise<void>, stop(): Promise<void>, kill(): Promise<void> }} Server
+ * @typedef {{ url: string, readonly pid: number | undefined, start(): Promise<void>, stop(): Promise<void>,
+ *   kill(): Promise<void>, freeze(): Promise<void>, thaw(): Promise<void> }} Server
  *
  * Something that runs; `end` resolves when it is gone.
- * @typedef {{ pid?: number, hasEnded(): boolean, end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> }} Running
+ * @typedef {{ pid?: number, hasEnded(): boolean, end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>,
+ *   freeze?(): Promise<void>, thaw?(): Promise<void> }} Running
  */
 
 /** How long a server may take to start or to stop, on a machine that does other things too. */
@@ -28,6 +30,7 @@ export async function keep({ name, url, log, launch, isReady }) {
   const isUp = () => parts.length > 0 && !parts[0].hasEnded();
   const end = async (signal) => {
     const [server, ...others] = parts.splice(0);
+    await server?.thaw?.(); // what is frozen hears no request to end
     await server?.end(signal);
     await Promise.all(others.map((part) => part.end('SIGKILL')));
   };
@@ -55,6 +58,8 @@ export async function keep({ name, url, log, launch, isReady }) {
     start: inTurn(start),
     stop: inTurn(() => end('SIGTERM')),
     kill: inTurn(() => end('SIGKILL')),
+    freeze: inTurn(() => parts[0]?.freeze?.()),
+    thaw: inTurn(() => parts[0]?.thaw?.()),
   };
   await server.start();
   return server;
@@ -76,9 +81,12 @@ export function run(program, args, { cwd, env, log }) {
     const guard = onOurEnd('kill -s KILL -- "-$1"', String(child.pid));
     void exited.then(() => guard.kill('SIGKILL'));
   }
+  const signalAll = async (signal) => void (ended || process.kill(-child.pid, signal));
   return {
     pid: child.pid,
     hasEnded: () => ended,
+    freeze: () => signalAll('SIGSTOP'),
+    thaw: () => signalAll('SIGCONT'),
     async end(signal) {
       if (!ended && signal === 'SIGTERM') child.kill(signal);
       if (signal === 'SIGTERM' && (await settles(exited))) return;

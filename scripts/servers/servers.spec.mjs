@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -39,6 +39,22 @@ describe('a Redis of our own', () => {
       await redis.start();
       expect(await redisCommand(redis.url, 'get', word)).toBe('there');
     }
+  });
+
+  it('says nothing while it is frozen, goes on when it is thawed, and stops also when it is not', async () => {
+    const redis = await kept(startRedis({ folder: join(folder, 'redis') }));
+    await redis.freeze();
+    let answered = false;
+    const answer = redisCommand(redis.url, 'ping').finally(() => (answered = true));
+    const socket = connect(Number(new URL(redis.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    socket.destroy();
+    expect(answered).toBe(false);
+    await redis.thaw();
+    expect(await answer).toBe('PONG');
+    await redis.freeze();
+    await redis.stop();
+    await expect(redisCommand(redis.url, 'ping')).rejects.toThrow();
   });
 
   it('takes nobody without its password, and never drops a key to make room', async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { newIssuerKeys } from '#libs/contracts';
-import { Fleet } from '../../apps/cluster/src/fleet.js';
+import { Fleet, type Kind } from '../../apps/cluster/src/fleet.js';
 import type { RunningSystem, SystemOptions } from '../../apps/standalone/src/system.js';
 
 /** The servers that the run was given. @throws Error that says how to get them. */
@@ -52,6 +52,15 @@ export function newFleet(options: FleetOptions): Fleet {
 
 /** For `World.start`: a gateway, two issuers and a revoker, each a process, on RabbitMQ, Redis and PostgreSQL. */
 export async function startServices(system: SystemOptions, onLine: (line: string) => void): Promise<RunningSystem> {
+  const fleet = await startFleet(system, { onLine });
+  return { url: fleet.running('gateway')[0]!.url, close: () => fleet.close() };
+}
+
+/** The services of a system, each a process, serving; `given` says what differs from `startServices`. */
+export async function startFleet(
+  system: SystemOptions,
+  { kinds = ['gateway', 'issuer', 'issuer', 'revoker'], ...given }: Partial<FleetOptions> & { kinds?: Kind[] } = {},
+): Promise<Fleet> {
   const { surroundings } = system;
   const credentials = await surroundings.ambientCredentials()();
   const fleet = newFleet({
@@ -59,13 +68,12 @@ export async function startServices(system: SystemOptions, onLine: (line: string
     masterKey: system.masterKey,
     timing: system.timing,
     aws: { url: surroundings.defaultEndpoint, ...credentials, backoffMs: surroundings.backoffMs },
-    onLine,
+    ...given,
   });
   try {
     await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: system.rootToken });
-    const kinds = ['gateway', 'issuer', 'issuer', 'revoker'] as const;
-    const [gateway] = await Promise.all(kinds.map((kind) => fleet.start(kind).serves()));
-    return { url: gateway!.url, close: () => fleet.close() };
+    await Promise.all(kinds.map((kind) => fleet.start(kind).serves()));
+    return fleet;
   } catch (error) {
     await fleet.close();
     throw error;

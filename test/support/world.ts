@@ -38,6 +38,8 @@ export interface WorldOptions {
   rootPolicy?: (accountId: string) => string;
   /** Limits of the calls to AWS, and what a mount gets that names nothing itself. */
   surroundings?: Partial<SystemOptions['surroundings']>;
+  /** The PostgreSQL server to make the database on; the one of the run, unless told. */
+  databaseServer?: string;
   /** Starts the system; by default in the shape that the run is about: in this process, or as services. */
   run?: (options: SystemOptions) => Promise<RunningSystem>;
 }
@@ -64,7 +66,7 @@ export class World {
   ) {}
 
   static async start(options: WorldOptions = {}): Promise<World> {
-    const { url: databaseUrl, drop } = await freshDatabase();
+    const { url: databaseUrl, drop } = await freshDatabase(options.databaseServer);
     const simulator = await startSimulator({ faults: options.weather ?? usualWeather });
     const account = simulator.account();
     const root = simulator.provisionRootIdentity({
@@ -206,9 +208,10 @@ export async function eventually<T>(
   }
 }
 
-/** A new, empty database on the server that the run was given. */
-export async function freshDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
-  const server = process.env.TEST_DATABASE_URL;
+/** A new, empty database on `server`, by default the one that the run was given. */
+export async function freshDatabase(
+  server = process.env.TEST_DATABASE_URL,
+): Promise<{ url: string; drop: () => Promise<void> }> {
   if (!server) throw new Error('TEST_DATABASE_URL is not set: run the tests with `npm test`.');
   const name = `leasehold_${randomBytes(6).toString('hex')}`;
   await onServer(server, `create database ${name}`);

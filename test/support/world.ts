@@ -206,9 +206,10 @@ export async function eventually<T>(
   }
 }
 
-/** A new, empty database on the server that the run was given. */
-export async function freshDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
-  const server = process.env.TEST_DATABASE_URL;
+/** A new, empty database on a server, by default the one that the run was given. */
+export async function freshDatabase(
+  server = process.env.TEST_DATABASE_URL,
+): Promise<{ url: string; drop: () => Promise<void> }> {
   if (!server) throw new Error('TEST_DATABASE_URL is not set: run the tests with `npm test`.');
   const name = `leasehold_${randomBytes(6).toString('hex')}`;
   await onServer(server, `create database ${name}`);

@@ -24,6 +24,8 @@ export class Ledger {
   readonly held: Held[] = [];
   /** Questions whose answer broke off: a credential may have been recorded as handed over, and its secret is nowhere. */
   cut = 0;
+  /** Leases whose revocation was seen stored, whether anybody was told or not. */
+  readonly stored = new Set<string>();
   /** What was wrong at the moment when it was said. */
   readonly wrong: string[] = [];
 

@@ -34,6 +34,7 @@ export async function leftOver(rig: Rig, callers: Callers): Promise<string[]> {
     ...(await unexplained(rig)),
     ...(await aliveAndNotAccepted(rig)),
     ...(await notAsTold(rig, ledger.held)),
+    ...(await undone(rig, ledger.stored)),
     ...(await acceptedTwice(rig)),
     ...doubledFor(ledger.held),
     ...(await nobodyHolds(rig, ledger.held, ledger.cut)),
@@ -80,6 +81,12 @@ async function notAsTold(rig: Rig, held: Held[]): Promise<string[]> {
     if (state !== 'active') return [`a caller holds it, and it is ${state} (${reason}): ${each.leaseId}`];
     return expiresAt!.getTime() < each.until ? [`renewed, and not any more: ${each.leaseId}`] : [];
   });
+}
+
+/** No revocation that was stored is undone. */
+async function undone(rig: Rig, stored: Set<string>): Promise<string[]> {
+  const undoneRows = (await rig.rows()).filter((row) => row.state !== 'ended' && stored.has(row.id));
+  return undoneRows.map((row) => `its revocation was stored, and it is ${row.state}: ${row.id}`);
 }
 
 /** No request with two credentials: a command is accepted once. */

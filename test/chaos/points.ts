@@ -29,7 +29,7 @@ const commits = {
 function commit(change: Change, fate: 'stand' | 'lose'): Arm {
   return async ({ rig }) => {
     const gate = await Gate.before(rig.servers.databaseUrl, change);
-    return { reached: gate.reached(15_000), letGo: () => gate[fate]() };
+    return { reached: gate.reached(20_000), letGo: () => gate[fate]() };
   };
 }
 
@@ -56,7 +56,7 @@ function call(action: string, stage: 'before' | 'after'): Arm {
 async function rolledBack({ rig, startedAt }: Site): Promise<void> {
   await eventually(
     async () => (await rig.rows()).some((row) => row.created_at >= startedAt && row.state === 'ended'),
-    12_000,
+    15_000,
   );
 }
 
@@ -345,7 +345,7 @@ function fenced(after: string, next: string, arm: Arm): Point {
       const { rig } = site;
       const armed = await arm(site);
       const asked = issue(site);
-      await within(armed.reached, 15_000);
+      await within(armed.reached, 20_000);
       const slot = site.whoIs('issuer');
       await whilePaused(slot, async () => {
         await armed.letGo();

@@ -21,7 +21,7 @@ export type Victim = Extract<Kind, 'gateway' | 'issuer' | 'revoker'>;
 
 const timing: LeaseTiming = {
   ...quickTiming,
-  callerWaitMs: 4_000,
+  callerWaitMs: 6_000,
   marginMs: 500,
   claimMs: 1_500,
   // The last look is what a call is met by that arrives late; the points let it arrive after the first roll-back.

@@ -83,10 +83,13 @@ export class Site {
     done.catch(() => undefined); // awaited below, whatever else fails before
     const letGo = once(() => armed.letGo());
     try {
-      await within(armed.reached, 15_000);
+      await within(armed.reached, 20_000);
       const slot = this.whoIs(victim);
       await this.kill(slot);
       await letGo();
+      for (const { id, state } of await this.rig.rows()) {
+        if (['revoking', 'irrevocable', 'ended'].includes(state)) this.callers.ledger.stored.add(id);
+      }
       await slot.start();
     } finally {
       await letGo();

@@ -56,7 +56,6 @@ describe('a build that is broken on purpose', () => {
       const { red, said } = await runBroken(broken[0]!, { databaseUrl, ...testServers() });
       tell(said.trimEnd().split('\n').at(1)!);
       expect(red).toBe(true);
-      expect(said).toContain('no row explains user');
     } finally {
       await drop();
     }

@@ -64,9 +64,9 @@ export const broken: BrokenBuild[] = [
   },
   {
     name: 'a call may leave whenever it likes',
-    file: 'libs/aws/src/fence.ts',
-    from: 'return Math.max(0, this.closesAt - performance.now());',
-    to: 'return Math.max(60_000, this.closesAt - performance.now());',
+    file: 'libs/aws/src/aws-call.ts',
+    from: 'const { fence } = rules;',
+    to: 'const fence = rules.fence && { remainingMs: () => 60_000 };',
     points: 'CreateAccessKey must not leave',
     says: 'after the intent was taken back',
   },
@@ -74,9 +74,8 @@ export const broken: BrokenBuild[] = [
     name: 'a lease has ended before it is destroyed',
     file: 'apps/revoker/src/revoke-lease.ts',
     from: `const outcome = await this.destroy(lease).catch(toOutcome);`,
-    to: `const destroying = this.destroy(lease).catch(toOutcome);
-      const outcome: Outcome = { kind: 'gone' };
-      void destroying;`,
+    to: `void this.destroy(lease).catch(toOutcome);
+    const outcome = { kind: 'gone' } as Outcome;`,
     points: 'revoke: DeleteAccessKey sent',
     says: 'no row explains user',
   },
@@ -110,6 +109,7 @@ export async function runBroken(
       source.replace(build.from, () => build.to),
     );
     const compiled = await run(['node_modules/typescript/bin/tsc', '-p', '.']);
+    ending?.throwIfAborted();
     if (compiled.code !== 0) throw new Error(`The broken copy does not compile: ${compiled.said}`);
     const start = `import('./dist/test/chaos/main.js').then(async ({ main }) => process.exit(await main(process.argv.slice(1))))`;
     const { code, said } = await run(['-e', start, '--', '--seed', '1', '--only', build.points], {
@@ -117,6 +117,7 @@ export async function runBroken(
       TEST_REDIS_URL: servers.redisUrl,
       TEST_RABBITMQ_URL: servers.rabbitmqUrl,
     });
+    ending?.throwIfAborted();
     if (code !== 0 && code !== 1) throw new Error(`The points could not be run against the broken copy: ${said}`);
     return { red: code === 1 && said.includes(build.says), said };
   } finally {

@@ -208,7 +208,7 @@ export async function eventually<T>(
   }
 }
 
-/** A new, empty database on `server`, by default the one that the run was given. */
+/** A new, empty database on a server, by default the one that the run was given. */
 export async function freshDatabase(
   server = process.env.TEST_DATABASE_URL,
 ): Promise<{ url: string; drop: () => Promise<void> }> {

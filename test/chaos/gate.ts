@@ -1,0 +1,65 @@
+import pg from 'pg';
+import { eventually } from '../support/world.js';
+
+/** What commits are stopped at: a change of one table that fits an SQL condition on `new` (and `old`). */
+export interface Change {
+  table?: 'leases' | 'mounts' | 'outbox';
+  on: 'insert' | 'update' | 'delete';
+  when: string;
+}
+
+const key = 7_364_201;
+const waiting = `select pid from pg_locks where locktype = 'advisory' and objid = ${key} and not granted`;
+
+/**
+ * A gate before the commit of a change: a deferred trigger, which runs when all statements of the transaction have run, and
+ * waits for a lock that is held here. The service behind it can be killed there; then its commit stands, or is lost.
+ */
+export class Gate {
+  private constructor(
+    private readonly client: pg.Client,
+    private readonly table: string,
+  ) {}
+
+  static async before(databaseUrl: string, { table = 'leases', on, when }: Change): Promise<Gate> {
+    const client = new pg.Client({ connectionString: databaseUrl, application_name: 'chaos' });
+    await client.connect();
+    await client.query(`select pg_advisory_lock(${key})`);
+    await client.query(
+      `create or replace function chaos_gate() returns trigger language plpgsql as $$
+       begin perform pg_advisory_xact_lock(${key}); return null; end $$`,
+    );
+    await client.query(
+      `create constraint trigger chaos_gate after ${on} on ${table} deferrable initially deferred
+       for each row when (${when}) execute function chaos_gate()`,
+    );
+    return new Gate(client, table);
+  }
+
+  /** Resolves when a commit stands before it. */
+  async reached(withinMs: number): Promise<void> {
+    await eventually(async () => (await this.client.query(waiting)).rows.length > 0, withinMs);
+  }
+
+  /** Lets the commits happen, whether somebody still waits for them or not. */
+  async stand(): Promise<void> {
+    await this.open();
+  }
+
+  /** Ends the connections of those that wait: nothing of their transactions remains. */
+  async lose(): Promise<void> {
+    // One that waited for a row of the first comes up to the gate only when the first has gone.
+    for (let looks = 0; looks < 3; looks += 1) {
+      const { rows } = await this.client.query<{ pid: number }>(waiting);
+      for (const { pid } of rows) await this.client.query('select pg_terminate_backend($1, 2000)', [pid]);
+      if (rows.length > 0) looks = 0;
+    }
+    await this.open();
+  }
+
+  private async open(): Promise<void> {
+    await this.client.query(`select pg_advisory_unlock(${key})`);
+    await this.client.query(`drop trigger chaos_gate on ${this.table}`);
+    await this.client.end();
+  }
+}

@@ -1,0 +1,427 @@
+import { eventually } from '../support/world.js';
+import type { Held } from './callers.js';
+import { type Change, Gate } from './gate.js';
+import type { Direction } from './line.js';
+import { briefSeconds, type Slot, type Victim } from './rig.js';
+import { type Arm, type Deed, type Point, type Site, within } from './run.js';
+
+const ours = `new.role_name in ('plain', 'wide')`;
+
+/** The commits, by the change that is in them. */
+const commits = {
+  intent: { on: 'insert', when: `${ours} and new.attempt = 1` },
+  secondIntent: { on: 'insert', when: `${ours} and new.attempt = 2` },
+  failure: { on: 'update', when: `${ours} and old.state = 'issuing' and new.end_reason = 'issue_failed'` },
+  offer: { on: 'update', when: `${ours} and new.state = 'offered' and old.state = 'issuing'` },
+  acceptance: { on: 'update', when: `${ours} and new.state = 'active' and old.state = 'offered'` },
+  renewal: { on: 'update', when: `${ours} and new.last_renewed_at is distinct from old.last_renewed_at` },
+  request: {
+    on: 'update',
+    when: `${ours} and new.state = 'revoking' and old.state = 'active' and new.claim_id is null`,
+  },
+  claim: { on: 'update', when: `${ours} and new.claim_id is not null and new.claim_id is distinct from old.claim_id` },
+  end: { on: 'update', when: `${ours} and new.state = 'ended' and old.state <> 'ended'` },
+  events: { table: 'outbox', on: 'delete', when: `true` },
+  unmount: { table: 'mounts', on: 'update', when: `new.tainted_at is not null and old.tainted_at is null` },
+} satisfies Record<string, Change>;
+
+/** At a commit: it stands although nobody hears of it any more, or it is lost with who wanted it. */
+function commit(change: Change, fate: 'stand' | 'lose'): Arm {
+  return async ({ rig }) => {
+    const gate = await Gate.before(rig.servers.databaseUrl, change);
+    return { reached: gate.reached(20_000), letGo: () => gate[fate]() };
+  };
+}
+
+/**
+ * At a call to AWS: on its way, or with its effect done and its answer kept back. What was on its way arrives after its
+ * sender's death: at once or, of what creates, just when the first roll-back has found nothing.
+ */
+function call(action: string, stage: 'before' | 'after'): Arm {
+  return (site) => {
+    const { rig } = site;
+    const hold = rig.simulator.faults.hold(action, stage, { userName: 'vault-*' });
+    const belated = stage === 'before' && action.startsWith('Create') && site.chance() < 0.5;
+    return {
+      reached: hold.reached,
+      letGo: async () => {
+        if (belated) await rolledBack(site).catch(() => undefined);
+        hold.release();
+      },
+    };
+  };
+}
+
+/** Waits until an attempt of this run was taken back: nothing was found, and what may yet arrive is still looked for. */
+async function rolledBack({ rig, startedAt }: Site): Promise<void> {
+  await eventually(
+    async () => (await rig.rows()).some((row) => row.created_at >= startedAt && row.state === 'ended'),
+    15_000,
+  );
+}
+
+/** At a message between a service and broker or Redis: before it went on, or just after. */
+function message(
+  victim: Victim,
+  line: 'broker' | 'redis',
+  direction: Direction,
+  stage: 'before' | 'after',
+  matches: (text: string) => boolean,
+): Arm {
+  return ({ rig }) => {
+    const caught = rig.of(victim).map((slot) => slot[line].waitFor(direction, stage, matches));
+    return {
+      reached: Promise.race(caught.map((each) => each.reached)),
+      letGo: () => caught.forEach((each) => each.release()),
+    };
+  };
+}
+
+const isAnswer = (text: string) => text.startsWith('publish /');
+const isEvent = (text: string) => /^publish .*\.events\//.test(text);
+const isAlarm = (text: string) => /[A-Za-z0-9]{24}@\d{13}/.test(text) && !text.includes('metrics:completed');
+const isAlarmDone = (text: string) => text.includes('metrics:completed');
+
+const issue: Deed = ({ callers }) => callers.ask('aws/creds/plain');
+const issueWide: Deed = ({ callers }) => callers.ask('aws/creds/wide');
+const issueBrief: Deed = async (site) => {
+  const held = await site.callers.ask('brief/creds/plain');
+  if (held) expires(held);
+};
+
+/** It must be gone once its time is over: what comes to rest has no lease that is about to expire. */
+function expires(held: Held): void {
+  held.must = 'gone';
+}
+
+/** A lease is lent first; then something is cut while `deed` is done with it. */
+function withLease(
+  point: Omit<Point, 'run'>,
+  arm: Arm,
+  deed: (site: Site, held: Held) => Promise<unknown>,
+  path = 'aws/creds/plain',
+): Point {
+  return {
+    ...point,
+    run: async (site) => {
+      const held = await site.callers.lend(path);
+      await site.cut(point.victim, arm, (at) => deed(at, held));
+    },
+  };
+}
+
+function simple(victim: Victim, name: string, arm: Arm, deed: Deed): Point {
+  return { name, victim, run: (site) => site.cut(victim, arm, deed) };
+}
+
+/** Both fates of a commit, which are the two sides of it: what goes before it, and what comes after. */
+function bothFates(change: Change, name: string, make: (name: string, arm: Arm) => Point): Point[] {
+  return [
+    make(`${name} | not committed`, commit(change, 'lose')),
+    make(`${name} | committed`, commit(change, 'stand')),
+  ];
+}
+
+function bothSides(action: string, of: string, make: (name: string, arm: Arm) => Point): Point[] {
+  return [
+    make(`${of}: ${action} sent | arrives`, call(action, 'before')),
+    make(`${of}: ${action} done | answered`, call(action, 'after')),
+  ];
+}
+
+const renew = ({ callers }: Site, held: Held) => callers.renew(held, 7_200);
+const revoke = ({ callers }: Site, held: Held) => callers.revoke(held, true);
+const revokeLater = ({ callers }: Site, held: Held) => callers.revoke(held, false);
+
+const issuing: Point[] = [
+  simple('gateway', 'issue: asked | command sent', message('gateway', 'broker', 'out', 'before', isCommand), issue),
+  simple('gateway', 'issue: command sent | taken', message('gateway', 'broker', 'out', 'after', isCommand), issue),
+  simple('issuer', 'issue: command taken | read', message('issuer', 'broker', 'in', 'before', isDelivery), issue),
+  ...bothFates(commits.intent, 'issue: intent', (name, arm) => simple('issuer', name, arm, issue)),
+  ...['CreateUser', 'PutUserPolicy', 'CreateAccessKey'].flatMap((action) =>
+    bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issue)),
+  ),
+  ...['AttachUserPolicy', 'AddUserToGroup'].flatMap((action) =>
+    bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issueWide)),
+  ),
+  ...bothFates(commits.offer, 'issue: offer', (name, arm) => simple('issuer', name, arm, issue)),
+  simple('issuer', 'issue: offered | answer sent', message('issuer', 'broker', 'out', 'before', isAnswer), issue),
+  simple(
+    'issuer',
+    'issue: answer sent | acknowledged',
+    message('issuer', 'broker', 'out', 'before', (text) => text === 'ack'),
+    issue,
+  ),
+  simple(
+    'issuer',
+    'issue: acknowledged | next',
+    message('issuer', 'broker', 'out', 'after', (text) => text === 'ack'),
+    issue,
+  ),
+  ...bothFates(commits.failure, 'issue: failed', (name, arm) =>
+    simple('issuer', name, arm, (site) => {
+      site.rig.simulator.faults.fail({ action: 'PutUserPolicy', code: 'LimitExceeded', status: 409, times: 1 });
+      return issue(site);
+    }),
+  ),
+  ...bothFates(commits.secondIntent, 'issue: started over', (name, arm) =>
+    simple('issuer', name, arm, (site) => {
+      site.rig.simulator.faults.loseReply({ action: 'CreateAccessKey', times: 1 });
+      return issue(site);
+    }),
+  ),
+  ...bothFates(commits.secondIntent, 'issue: delivered again', (name, arm) => ({
+    name,
+    victim: 'issuer',
+    run: async (site) => {
+      const hold = site.rig.simulator.faults.hold('CreateAccessKey', 'after');
+      await site.cut('issuer', arm, async (at) => {
+        const asked = issue(at);
+        await within(hold.reached, 10_000);
+        const first = at.whoIs('issuer');
+        await at.kill(first);
+        hold.release();
+        await Promise.all([asked, first.start()]);
+      });
+    },
+  })),
+];
+
+function isCommand(text: string): boolean {
+  return /^publish \/.*\.commands$/.test(text);
+}
+
+function isDelivery(text: string): boolean {
+  return text === 'deliver';
+}
+
+const accepting: Point[] = [
+  simple('gateway', 'accept: answer sent | read', message('gateway', 'broker', 'in', 'before', isDelivery), issue),
+  ...bothFates(commits.acceptance, 'accept: acceptance', (name, arm) => simple('gateway', name, arm, issue)),
+  ...bothFates(commits.acceptance, 'accept: acceptance over AMQP', (name, arm) =>
+    simple('issuer', name, arm, ({ callers }) => callers.askOverAmqp('aws/', 'plain')),
+  ),
+  simple('gateway', 'accept: accepted | alarm set', message('gateway', 'redis', 'out', 'before', isAlarm), issueBrief),
+  simple(
+    'gateway',
+    'accept: alarm set | handed over',
+    message('gateway', 'redis', 'out', 'after', isAlarm),
+    issueBrief,
+  ),
+];
+
+const renewing: Point[] = [
+  ...bothFates(commits.renewal, 'renew: renewal', (name, arm) => withLease({ name, victim: 'gateway' }, arm, renew)),
+  // Shortened to less than the horizon, it gets an alarm; the lease must expire without it.
+  withLease(
+    { name: 'renew: renewed | alarm set', victim: 'gateway' },
+    message('gateway', 'redis', 'out', 'before', isAlarm),
+    async ({ callers }, held) => {
+      held.must = 'gone';
+      await callers.renew(held, briefSeconds);
+    },
+  ),
+];
+
+const revoking: Point[] = [
+  ...bothFates(commits.request, 'revoke: request', (name, arm) => withLease({ name, victim: 'gateway' }, arm, revoke)),
+  ...bothFates(commits.request, 'revoke: request without a wait', (name, arm) =>
+    withLease({ name, victim: 'gateway' }, arm, revokeLater),
+  ),
+  withLease(
+    { name: 'revoke: requested | alarm set', victim: 'gateway' },
+    message('gateway', 'redis', 'out', 'before', isAlarm),
+    revokeLater,
+  ),
+  withLease(
+    { name: 'revoke: alarm set | answered', victim: 'gateway' },
+    message('gateway', 'redis', 'out', 'after', isAlarm),
+    revoke,
+  ),
+  ...bothFates(commits.claim, 'revoke: claim', (name, arm) => withLease({ name, victim: 'revoker' }, arm, revoke)),
+  ...['DeleteAccessKey', 'DeleteUserPolicy', 'DeleteUser'].flatMap((action) =>
+    bothSides(action, 'revoke', (name, arm) => withLease({ name, victim: 'revoker' }, arm, revoke)),
+  ),
+  ...['DetachUserPolicy', 'RemoveUserFromGroup'].flatMap((action) =>
+    bothSides(action, 'revoke', (name, arm) =>
+      withLease({ name, victim: 'revoker' }, arm, revokeLater, 'aws/creds/wide'),
+    ),
+  ),
+  ...bothFates(commits.end, 'revoke: end', (name, arm) => withLease({ name, victim: 'revoker' }, arm, revoke)),
+  withLease(
+    { name: 'revoke: ended | alarm done', victim: 'revoker' },
+    message('revoker', 'redis', 'out', 'before', isAlarmDone),
+    revoke,
+  ),
+  {
+    name: 'revoke: a prefix, half of it gone',
+    victim: 'revoker',
+    run: async (site) => {
+      const all = await Promise.all(Array.from({ length: 6 }, () => site.callers.lend('aws/creds/plain')));
+      const hold = site.rig.simulator.faults.hold('DeleteUser', 'before', { times: 3 });
+      const arm: Arm = () => ({ reached: hold.reached, letGo: () => hold.release() });
+      await site.cut('revoker', arm, async ({ rig, gateway }) => {
+        for (const held of all) held.must = 'either';
+        const { status } = await rig.ask(gateway, 'PUT', 'sys/leases/revoke-prefix/aws/creds/plain', {});
+        if (status === 204 || status === 202) for (const held of all) held.must = 'gone';
+      });
+    },
+  },
+  ...bothFates(commits.unmount, 'unmount: mark', unmounting),
+  unmounting('unmount: marked | leases moved', commit(commits.request, 'lose')),
+];
+
+/** A mount of its own is taken down; whatever was stored of that, its lease ends. */
+function unmounting(name: string, arm: Arm): Point {
+  return {
+    name,
+    victim: 'gateway',
+    run: async (site) => {
+      const path = `mount-${Math.floor(site.chance() * 1e9)}`;
+      await site.rig.mount(path);
+      const held = await site.callers.lend(`${path}/creds/plain`);
+      await site.cut('gateway', arm, async ({ rig, gateway }) => {
+        held.must = 'either';
+        await rig.ask(gateway, 'DELETE', `sys/mounts/${path}`);
+      });
+      // One that is marked goes by itself; else the operator asks again.
+      const { rows } = await site.rig.database.query('select tainted_at from mounts where path = $1', [`${path}/`]);
+      held.must = 'gone';
+      if (!rows[0].tainted_at) await site.rig.ask(site.gateway, 'DELETE', `sys/mounts/${path}`);
+    },
+  };
+}
+
+const expiring: Point[] = [
+  simple(
+    'revoker',
+    'expire: due | alarm set by the sweep',
+    message('revoker', 'redis', 'out', 'before', isAlarm),
+    issueBrief,
+  ),
+  ...bothFates(commits.claim, 'expire: claim', (name, arm) => simple('revoker', name, arm, issueBrief)),
+  ...bothFates(commits.end, 'expire: end', (name, arm) => simple('revoker', name, arm, issueBrief)),
+];
+
+const telling: Point[] = [
+  simple('revoker', 'events: taken | sent', message('revoker', 'broker', 'out', 'before', isEvent), issue),
+  simple(
+    'revoker',
+    'events: sent | confirmed',
+    message('revoker', 'broker', 'in', 'before', (text) => text === 'ack'),
+    issue,
+  ),
+  ...bothFates(commits.events, 'events: outbox', (name, arm) => simple('revoker', name, arm, issue)),
+];
+
+/** A paused issuer wakes up after its intent was taken back, its call arrives, and then it dies. */
+function paused(action: string): Point {
+  return {
+    name: `paused: ${action} sent | arrives too late`,
+    victim: 'issuer',
+    run: async (site) => {
+      const { faults } = site.rig.simulator;
+      const onItsWay = faults.hold(action, 'before');
+      const asked = issue(site);
+      await within(onItsWay.reached, 15_000);
+      const slot = site.whoIs('issuer');
+      await whilePaused(slot, () => rolledBack(site));
+      const done = faults.hold(action, 'after');
+      onItsWay.release();
+      await within(done.reached, 5_000);
+      await site.kill(slot);
+      done.release();
+      await Promise.all([asked, slot.start()]);
+    },
+  };
+}
+
+/** A paused issuer wakes up after its intent was taken back, and must not begin its next call. */
+function fenced(after: string, next: string, arm: Arm): Point {
+  return {
+    name: `paused: ${after} | ${next} must not leave`,
+    victim: 'issuer',
+    run: async (site) => {
+      const { rig } = site;
+      const armed = await arm(site);
+      const asked = issue(site);
+      await within(armed.reached, 20_000);
+      const slot = site.whoIs('issuer');
+      await whilePaused(slot, async () => {
+        await armed.letGo();
+        await rolledBack(site);
+      });
+      const { id, user_name: userName } = (await rig.rows()).find((row) => row.created_at >= site.startedAt)!;
+      const woken = (line: string) => line.includes('issue failed') && line.includes(id);
+      const calls = () => rig.simulator.calls.count({ action: next, userName: userName! });
+      await eventually(() => calls() > 0 || slot.service.said.split('\n').some(woken));
+      await site.kill(slot);
+      if (calls() > 0) site.callers.ledger.wrong.push(`${next} was called after the intent was taken back`);
+      await Promise.all([asked, slot.start()]);
+    },
+  };
+}
+
+/** A service stands still meanwhile, and goes on whatever happens. */
+async function whilePaused(slot: Slot, during: () => Promise<void>): Promise<void> {
+  slot.service.signal('SIGSTOP');
+  try {
+    await during();
+  } finally {
+    slot.service.signal('SIGCONT');
+  }
+}
+
+const pausing: Point[] = [
+  ...['CreateUser', 'PutUserPolicy', 'CreateAccessKey'].map(paused),
+  fenced('intent', 'CreateUser', commit(commits.intent, 'stand')),
+  fenced('CreateUser', 'CreateAccessKey', call('CreateUser', 'after')),
+];
+
+/** Callers that do all there is to do, while services die at any instant. */
+function underLoad(victim: Victim): Point {
+  return {
+    name: `at random under load: ${victim}`,
+    victim,
+    run: async (site) => {
+      let stopped = false;
+      const callers = Array.from({ length: 4 }, () => live(site, () => stopped));
+      try {
+        for (let kills = 0; kills < 3; kills += 1) {
+          await new Promise((resolve) => setTimeout(resolve, 300 + site.chance() * 1_200));
+          const slot: Slot = victim === 'gateway' ? site.gateway : site.pick(site.rig.of(victim));
+          await site.kill(slot);
+          await slot.start();
+        }
+      } finally {
+        stopped = true;
+        await Promise.all(callers);
+      }
+    },
+  };
+}
+
+async function live({ callers, chance }: Site, stopped: () => boolean): Promise<void> {
+  while (!stopped()) {
+    const held = await callers.ask('aws/creds/plain');
+    if (!held) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      continue;
+    }
+    if (chance() < 0.3) await callers.use(held);
+    if (chance() < 0.5) await callers.renew(held, 600 + Math.floor(chance() * 1_200));
+    if (chance() < 0.7) await callers.revoke(held, chance() < 0.5);
+  }
+}
+
+/** Every two neighbouring effects, in the order of a lease's life; then the pauses, and what chance finds. */
+export const points: Point[] = [
+  ...issuing,
+  ...accepting,
+  ...renewing,
+  ...revoking,
+  ...expiring,
+  ...telling,
+  ...pausing,
+  ...(['gateway', 'issuer', 'revoker'] as const).map(underLoad),
+];

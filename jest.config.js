@@ -42,7 +42,7 @@ export default {
       ...common,
       displayName: 'embedded',
       roots: ['<rootDir>/test'],
-      testRegex: '/test/[^/]*\\.spec\\.ts$',
+      testRegex: '/test/(model/)?[^/]*\\.spec\\.ts$',
     },
     {
       ...common,

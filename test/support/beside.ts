@@ -8,20 +8,23 @@ import { IssuerModule } from '../../apps/issuer/src/index.js';
 import { RevokerModule } from '../../apps/revoker/src/index.js';
 import type { World } from './world.js';
 
+/** What another process needs to know of a world. */
+type Beside = Pick<World, 'options'>;
+
 /** Another issuer on the world's database, reached by its use cases. */
-export function issuerBeside(world: World): Promise<INestApplicationContext> {
+export function issuerBeside(world: Beside): Promise<INestApplicationContext> {
   const { timing, surroundings } = world.options;
   return start(world, IssuerModule.configured(connections(world), timing, surroundings));
 }
 
 /** Another revoker on the world's database and queue; it sweeps as any does. */
-export function revokerBeside(world: World): Promise<INestApplicationContext> {
+export function revokerBeside(world: Beside): Promise<INestApplicationContext> {
   const { timing, surroundings } = world.options;
   return start(world, RevokerModule.configured(connections(world), timing, surroundings, new EventLog()));
 }
 
 /** A command as the gateway sends it, for a role of the mount `aws/`. */
-export function commandFor(world: World, role: string, command: Partial<IssueLeaseRequest> = {}): IssueLeaseRequest {
+export function commandFor(world: Beside, role: string, command: Partial<IssueLeaseRequest> = {}): IssueLeaseRequest {
   return {
     id: randomUUID(),
     waitMs: world.options.timing.callerWaitMs,
@@ -34,11 +37,11 @@ export function commandFor(world: World, role: string, command: Partial<IssueLea
   };
 }
 
-function start(world: World, module: Parameters<typeof NestFactory.createApplicationContext>[0]) {
+function start(world: Beside, module: Parameters<typeof NestFactory.createApplicationContext>[0]) {
   return NestFactory.createApplicationContext(module, { logger: world.options.logger, abortOnError: false });
 }
 
-function connections({ options }: World) {
+function connections({ options }: Beside) {
   return [
     databaseModule(options.databaseUrl, 4),
     queueModule(options.databaseUrl),

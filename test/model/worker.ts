@@ -1,0 +1,153 @@
+import type { INestApplicationContext, Type } from '@nestjs/common';
+import { getQueueToken } from '@nestjs/bullmq';
+import { AwsAccount } from '#libs/aws';
+import { alarmQueue } from '#libs/contracts';
+import { Accepting } from '#libs/leases';
+import { DataSource, type QueryRunner } from 'typeorm';
+import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
+import { EventRelay } from '../../apps/revoker/src/event-relay.js';
+import { Sweep } from '../../apps/revoker/src/sweep.js';
+import type { SystemOptions } from '../../apps/standalone/src/system.js';
+import { issuerBeside, revokerBeside } from '../support/beside.js';
+import { AwsDoor } from './aws-door.js';
+import type { Interleaving } from './interleaving.js';
+
+const writes = /\b(insert|update|delete)\b|^commit/i;
+
+/** What a statement of a dead worker ends with; nobody hears it. */
+const dead = () => new Error('this worker was killed');
+
+/**
+ * An issuer or revoker: a Nest application of its own with connections of its own, whose clockwork stands still. What it writes
+ * and what it asks AWS for waits for its turn, statement by statement and call by call.
+ */
+export class Worker {
+  private alive = true;
+  private readonly standing = new Set<(error: Error) => void>();
+
+  private constructor(
+    readonly name: string,
+    private readonly context: INestApplicationContext,
+    private readonly door: AwsDoor,
+    private readonly interleaving: Interleaving,
+    private readonly losesAnswer: () => boolean,
+  ) {}
+
+  /** `losesAnswer` says of a statement that took effect whether the connection breaks instead of an answer. */
+  static async start(
+    kind: 'issuer' | 'revoker',
+    name: string,
+    options: SystemOptions,
+    aws: string,
+    interleaving: Interleaving,
+    losesAnswer: () => boolean,
+  ): Promise<Worker> {
+    const door = await AwsDoor.open(name, interleaving, aws);
+    const databaseUrl = new URL(options.databaseUrl);
+    // Who did it is seen in the database.
+    databaseUrl.searchParams.set('application_name', name);
+    const own = {
+      options: {
+        ...options,
+        databaseUrl: databaseUrl.href,
+        surroundings: { ...options.surroundings, defaultEndpoint: door.url },
+      },
+    };
+    const context = await (kind === 'issuer' ? issuerBeside(own) : revokerBeside(own));
+    const worker = new Worker(name, context, door, interleaving, losesAnswer);
+    await worker.stopClockwork(kind);
+    worker.watchStatements(context.get(DataSource));
+    return worker;
+  }
+
+  get<T>(room: Type<T>): T {
+    return this.context.get(room, { strict: false });
+  }
+
+  isAlive(): boolean {
+    return this.alive;
+  }
+
+  /** From now on it has no effect any more; calls on their way to AWS still arrive when `arrives`. */
+  crash(arrives: boolean): void {
+    this.alive = false;
+    this.door.shut = true;
+    this.door.cutOff(arrives);
+    for (const fail of this.standing) fail(dead());
+    // What an acceptance's undoing waits for between its tries.
+    this.get(Accepting).onApplicationShutdown();
+  }
+
+  /** Its callers of AWS give up waiting: too much time has passed. */
+  timeOut(): void {
+    this.door.cutOff(true);
+  }
+
+  /** Another process in its place. Of the dead one nothing is left: no use case keeps anything beyond its end. */
+  replace(): void {
+    this.alive = true;
+    this.door.shut = false;
+  }
+
+  async close(): Promise<void> {
+    await this.context.close();
+    await this.door.close();
+  }
+
+  /** The model sweeps, rings and relays; an alarm set is an alarm that the model may ring or not, whenever it likes. */
+  private async stopClockwork(kind: 'issuer' | 'revoker'): Promise<void> {
+    const queue = this.context.get<{ addBulk: unknown }>(getQueueToken(alarmQueue), { strict: false });
+    queue.addBulk = () => Promise.resolve([]);
+    if (kind === 'issuer') return;
+    for (const room of [AlarmProcessor, EventRelay, Sweep])
+      await this.get<{ onModuleDestroy(): Promise<void> }>(room).onModuleDestroy();
+  }
+
+  private watchStatements(source: DataSource): void {
+    const create = source.createQueryRunner.bind(source);
+    source.createQueryRunner = (mode) => {
+      const runner: QueryRunner = create(mode);
+      const query = runner.query.bind(runner) as (...given: unknown[]) => Promise<unknown>;
+      runner.query = (...given: [string, ...unknown[]]) => this.statement(given[0], () => query(...given)) as never;
+      return runner;
+    };
+  }
+
+  private async statement(sql: string, run: () => Promise<unknown>): Promise<unknown> {
+    if (/^rollback/i.test(sql) || !this.interleaving.isOurs()) return run();
+    if (!this.alive) throw dead();
+    const isWrite = writes.test(sql);
+    if (isWrite) await this.turn(sql);
+    const result = await this.interleaving.statement(run);
+    if (!this.alive) throw dead();
+    if (isWrite && this.losesAnswer()) throw new Error('Connection terminated unexpectedly');
+    return result;
+  }
+
+  private async turn(sql: string): Promise<void> {
+    let fail: (error: Error) => void = () => undefined;
+    const killed = new Promise<never>((_, reject) => (fail = reject));
+    this.standing.add(fail);
+    try {
+      await Promise.race([killed, this.interleaving.gate(`${this.name} ${shown(sql)}`)]);
+    } finally {
+      this.standing.delete(fail);
+    }
+  }
+}
+
+/** Counts every call to AWS while it is under way, so that it is known when nothing moves. */
+export function watchCalls(interleaving: Interleaving): () => void {
+  const { iam, sts } = AwsAccount.prototype;
+  const watched = <Args extends unknown[], R>(call: (...args: Args) => Promise<R>) =>
+    function (this: AwsAccount, ...args: Args) {
+      return interleaving.isOurs() ? interleaving.call(() => call.apply(this, args)) : call.apply(this, args);
+    };
+  AwsAccount.prototype.iam = watched(iam as never) as never;
+  AwsAccount.prototype.sts = watched(sts as never) as never;
+  return () => Object.assign(AwsAccount.prototype, { iam, sts });
+}
+
+function shown(sql: string): string {
+  return sql.replaceAll(/\s+/g, ' ').trim().slice(0, 110);
+}

@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { type EventSink, Metrics } from '#libs/runtime';
 import { AlarmProcessor } from './alarm.processor.js';
+import { Dispatch } from './dispatch.js';
 import { EVENT_SINK, EventRelay } from './event-relay.js';
 import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
@@ -30,6 +31,7 @@ export class RevokerModule implements OnApplicationShutdown {
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       providers: [
         AlarmProcessor,
+        Dispatch,
         Lanes,
         RevokeLease,
         RevokerFigures,

@@ -18,25 +18,26 @@ export class RevokerModule implements OnApplicationShutdown {
 
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `events`: where it
-   * tells what happened.
+   * tells what happened; `observing`: it has neither alarms nor a sweep, so it takes nothing back, and only tells figures and
+   * events.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     surroundings: AwsSurroundings,
     events: EventSink,
+    observing = false,
   ): DynamicModule {
     return {
       module: RevokerModule,
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       providers: [
-        AlarmProcessor,
         Dispatch,
         Lanes,
         RevokeLease,
         RevokerFigures,
-        Sweep,
         EventRelay,
+        ...(observing ? [] : [AlarmProcessor, Sweep]),
         { provide: EVENT_SINK, useValue: events },
         {
           provide: AwsAccounts,

@@ -10,15 +10,16 @@ import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
-import { IssuerClient } from './issuer-client.js';
+import { IssuerClient, OBSERVING } from './issuer-client.js';
 import { LeasesPath } from './sys/leases-path.js';
+import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, LeasesPath, MetricsPath, TokenSelf];
+const core = [MountsPath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
@@ -32,12 +33,13 @@ const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) =>
 export class GatewayModule {
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `issuers`: how it
-   * reaches them, under the name ISSUERS.
+   * reaches them, under the name ISSUERS; `observing`: it asks them for nothing.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     issuers: ClientProviderOptions,
+    observing = false,
   ): DynamicModule {
     return {
       module: GatewayModule,
@@ -46,6 +48,7 @@ export class GatewayModule {
       providers: [
         Api,
         IssuerClient,
+        { provide: OBSERVING, useValue: observing },
         RequestOutcomes,
         TakeBack,
         ...open,

@@ -7,6 +7,7 @@ import {
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
+  Observing,
   OutOfTime,
   Unavailable,
 } from '#libs/contracts';
@@ -28,6 +29,9 @@ import {
 /** Injection token of the client that reaches the issuers. */
 export const ISSUERS = Symbol('issuers');
 
+/** Injection token of whether the system is observed: then nothing is asked of the issuers. */
+export const OBSERVING = Symbol('observing');
+
 /** Least time for the acceptance of what an issuer has made, milliseconds. */
 const leastAcceptMs = 2_000;
 
@@ -43,14 +47,16 @@ export class IssuerClient {
     @Inject(ISSUERS) private readonly issuers: ClientProxy,
     private readonly accepting: Accepting,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+    @Inject(OBSERVING) private readonly observing: boolean,
   ) {}
 
   /**
    * An accepted credential. When the caller hangs up or the wait ends first, a mark is left under the command, so that
    * nothing is made for nobody.
-   * @throws CodedError of the issuer; `out_of_time`, `unavailable`.
+   * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed.
    */
   async issue(wish: IssueWish, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+    if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
     const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
     let reply: IssueLeaseReply;

@@ -27,6 +27,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
       ],
       env.LEASEHOLD_TIMING,
       commandClient(ISSUERS, broker, env.LEASEHOLD_ISSUER_PUBLIC_KEY),
+      env.LEASEHOLD_OBSERVE,
     ),
     { logger, health },
   );

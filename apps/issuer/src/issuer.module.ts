@@ -7,6 +7,7 @@ import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandFigures } from './command-figures.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
+import { IssueNothing } from './issue-nothing.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
@@ -16,11 +17,15 @@ import { IssuerController } from './issuer.controller.js';
 export class IssuerModule implements OnApplicationShutdown {
   constructor(private readonly accounts: AwsAccounts) {}
 
-  /** `connections`: the modules of database, queue, keyring and metrics that this process was configured with. */
+  /**
+   * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `observing`: it issues
+   * nothing.
+   */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     surroundings: AwsSurroundings,
+    observing = false,
   ): DynamicModule {
     return {
       module: IssuerModule,
@@ -28,7 +33,7 @@ export class IssuerModule implements OnApplicationShutdown {
       controllers: [IssuerController],
       providers: [
         HeldLease,
-        IssueLease,
+        observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,
         IssueSts,
         IssueUser,
         {

@@ -26,6 +26,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
       ],
       env.LEASEHOLD_TIMING,
       surroundingsOf(env),
+      env.LEASEHOLD_OBSERVE,
     ),
     { strategy: server, logger, abortOnError: false },
   );

@@ -27,6 +27,7 @@ await runService('revoker', revokerEnv, async (env, { logger, health, metrics })
       env.LEASEHOLD_TIMING,
       surroundingsOf(env),
       events,
+      env.LEASEHOLD_OBSERVE,
     ),
     { logger, abortOnError: false },
   );

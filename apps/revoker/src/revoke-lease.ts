@@ -3,7 +3,6 @@ import { type AwsAccount, AwsAccounts, AwsRefused, destroyIamUser, followAccessK
 import { CodedError } from '#libs/contracts';
 import { type Lease, LEASE_TIMING, type LeaseTiming, type Outcome, Revoking } from '#libs/leases';
 import { RootConfigs } from '#libs/roles';
-import { Lanes } from './lanes.js';
 import { RevokerFigures } from './revoker-figures.js';
 
 /**
@@ -19,40 +18,27 @@ export class RevokeLease {
     private readonly rootConfigs: RootConfigs,
     private readonly accounts: AwsAccounts,
     private readonly figures: RevokerFigures,
-    private readonly lanes: Lanes,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
-  async execute(lease: Lease): Promise<void> {
-    // The claim is kept while it waits in line and while it is worked on.
+  /** @returns whether AWS said anything. */
+  async execute(lease: Lease): Promise<boolean> {
     const extending = setInterval(() => {
       this.revoking.extend(lease).catch((error: unknown) => {
         const { id: leaseId, requestId } = lease;
         this.logger.warn({ msg: 'claim not extended', leaseId, requestId, error: String(error) });
       });
     }, this.timing.claimMs / 3);
+    const startedAt = performance.now();
     try {
-      // AWS is silent about its mount, and others find out when it is back.
-      if (!(await this.lanes.take(lease.mountId))) return await this.revoking.putBack(lease);
-      let answered = false;
-      try {
-        answered = await this.takeBack(lease);
-      } finally {
-        this.lanes.free(lease.mountId, answered);
-      }
+      const outcome = await this.destroy(lease).catch(toOutcome);
+      const settled = await this.revoking.settle(lease, outcome);
+      this.figures.tried(lease, settled, performance.now() - startedAt);
+      this.tell(lease, outcome);
+      return outcome.kind !== 'unanswered';
     } finally {
       clearInterval(extending);
     }
-  }
-
-  /** @returns whether AWS said anything. */
-  private async takeBack(lease: Lease): Promise<boolean> {
-    const startedAt = performance.now();
-    const outcome = await this.destroy(lease).catch(toOutcome);
-    const settled = await this.revoking.settle(lease, outcome);
-    this.figures.tried(lease, settled, performance.now() - startedAt);
-    this.tell(lease, outcome);
-    return outcome.kind !== 'unanswered';
   }
 
   private async destroy(lease: Lease): Promise<Outcome> {

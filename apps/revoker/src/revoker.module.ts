@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { type EventSink, Metrics } from '#libs/runtime';
 import { AlarmProcessor } from './alarm.processor.js';
+import { Dispatch } from './dispatch.js';
 import { EVENT_SINK, EventRelay } from './event-relay.js';
 import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
@@ -17,24 +18,26 @@ export class RevokerModule implements OnApplicationShutdown {
 
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `events`: where it
-   * tells what happened.
+   * tells what happened; `observing`: it has neither alarms nor a sweep, so it takes nothing back, and only tells figures and
+   * events.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     surroundings: AwsSurroundings,
     events: EventSink,
+    observing = false,
   ): DynamicModule {
     return {
       module: RevokerModule,
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       providers: [
-        AlarmProcessor,
+        Dispatch,
         Lanes,
         RevokeLease,
         RevokerFigures,
-        Sweep,
         EventRelay,
+        ...(observing ? [] : [AlarmProcessor, Sweep]),
         { provide: EVENT_SINK, useValue: events },
         {
           provide: AwsAccounts,

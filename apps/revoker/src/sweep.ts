@@ -1,11 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
-import { type Lease, LEASE_TIMING, type LeaseTiming, Revoking, Sweeping } from '#libs/leases';
+import { LEASE_TIMING, type LeaseTiming, Sweeping } from '#libs/leases';
 import { Mounts, RootConfigs } from '#libs/roles';
-import { Lanes } from './lanes.js';
-import { RevokeLease } from './revoke-lease.js';
-
-/** Leases that sweeps take back side by side; many of them may be waiting for a lane of their mount. */
-const width = 100;
+import { Dispatch } from './dispatch.js';
 
 /**
  * The timed pass over every row that is due, whatever became of its alarm. Any number of revokers sweep at once: each
@@ -16,21 +12,18 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(Sweep.name);
   private readonly timers = new Map<() => Promise<void>, NodeJS.Timeout>();
   private readonly running = new Set<Promise<void>>();
-  private readonly working = new Set<Promise<void>>();
   private stopped = false;
 
   constructor(
-    private readonly revoking: Revoking,
+    private readonly dispatch: Dispatch,
     private readonly sweeping: Sweeping,
-    private readonly revokeLease: RevokeLease,
-    private readonly lanes: Lanes,
     private readonly mounts: Mounts,
     private readonly rootConfigs: RootConfigs,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
   onApplicationBootstrap(): void {
-    this.keepDoing(() => this.takeBackDue());
+    this.keepDoing(() => this.dispatch.sweep());
     this.keepDoing(() => this.keepHouse());
   }
 
@@ -39,7 +32,6 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     this.stopped = true;
     for (const timer of this.timers.values()) clearTimeout(timer);
     await Promise.all(this.running);
-    await Promise.all(this.working);
   }
 
   private keepDoing(pass: () => Promise<void>, afterMs = 0): void {
@@ -62,28 +54,6 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
     await this.step('forget old rows', () => this.sweeping.forget());
-  }
-
-  /** Claims what is due as workers are free; a slow one is not waited for, be it here or before the next pass. */
-  private async takeBackDue(): Promise<void> {
-    await this.step('take back what is due', async () => {
-      while (!this.stopped) {
-        if (this.working.size >= width) await Promise.race(this.working);
-        const lease = await this.revoking.claimNext(this.lanes.full());
-        if (!lease) return;
-        const work: Promise<void> = this.takeBack(lease).finally(() => this.working.delete(work));
-        this.working.add(work);
-      }
-    });
-  }
-
-  /** One that fails keeps its claim until it lapses, and holds up no other. */
-  private async takeBack(lease: Lease): Promise<void> {
-    try {
-      await this.revokeLease.execute(lease);
-    } catch (error) {
-      this.logger.error({ msg: 'a lease could not be taken back', leaseId: lease.id, error: String(error) });
-    }
   }
 
   private async step(name: string, run: () => Promise<unknown>): Promise<void> {

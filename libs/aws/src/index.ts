@@ -20,3 +20,4 @@ export { federationToken, type FederationTokenRequest } from './federation-token
 export { Fence } from './fence.js';
 export { createIamUser, destroyIamUser, followAccessKey, type IamUserPlan, type IamUserRecord } from './iam-user.js';
 export type { StsCredential } from './sts-credential.js';
+export { type ListedUser, listUsers, userExists } from './users.js';

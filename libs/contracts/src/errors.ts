@@ -76,6 +76,17 @@ export class OutOfTime extends CodedError {
   }
 }
 
+/** The system was restored and not compared with AWS yet: it issues nothing. */
+export class Observing extends CodedError {
+  constructor() {
+    super(
+      'unavailable',
+      'Credentials are not issued now: the system was restored, and an operator compares it with AWS first.',
+      { retryable: true },
+    );
+  }
+}
+
 /** A part of the system that the request needs is away. */
 export class Unavailable extends CodedError {
   constructor(message: string, options: { cause?: unknown } = {}) {

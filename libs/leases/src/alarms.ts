@@ -41,9 +41,9 @@ export class Alarms {
     void this.set(leases);
   }
 
-  /** Sets an alarm that rang too early once more, and returns at once: its first job is still there, so it gets another id. */
-  setAgain(lease: Due): void {
-    void this.add([lease], () => undefined);
+  /** Sets alarms that rang too early once more, and returns at once: their first jobs are still there, so they get other ids. */
+  setAgain(leases: Due[]): void {
+    void this.add(leases, () => undefined);
   }
 
   /** How many alarms are set, ring, and are being answered. */

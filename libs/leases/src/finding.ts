@@ -56,16 +56,18 @@ export class Finding {
     return rows.map((row) => row.key);
   }
 
-  /** How these leases stand: of those that a revocation was asked for, which have ended and which failed since. */
-  async progress(asked: { id: string; attempts: number }[]): Promise<{ pending: number; failed: FailedLease[] }> {
-    const [row] = (await this.manager.query(
-      `select count(*)::int as pending, coalesce(json_agg(json_build_object('id', id, 'error', last_error) order by id)
-           filter (where l.state = 'irrevocable' or l.attempts > asked.attempts), '[]') as failed
+  /** How these leases stand: of those that a revocation was asked for, which have not ended, and which failed since. */
+  async progress(asked: { id: string; attempts: number }[]): Promise<{ pending: string[]; failed: FailedLease[] }> {
+    const open = (await this.manager.query(
+      `select id, last_error as error, l.state = 'irrevocable' or l.attempts > asked.attempts as "hasFailed"
        from unnest($1::text[], $2::int[]) as asked(lease_id, attempts)
-       join leases l on l.id = asked.lease_id where l.state <> 'ended'`,
+       join leases l on l.id = asked.lease_id where l.state <> 'ended' order by id`,
       [asked.map((lease) => lease.id), asked.map((lease) => lease.attempts)],
-    )) as { pending: number; failed: FailedLease[] }[];
-    return { pending: row!.pending - row!.failed.length, failed: row!.failed };
+    )) as { id: string; error: string; hasFailed: boolean }[];
+    return {
+      pending: open.filter((lease) => !lease.hasFailed).map((lease) => lease.id),
+      failed: open.filter((lease) => lease.hasFailed).map(({ id, error }) => ({ id, error })),
+    };
   }
 }
 

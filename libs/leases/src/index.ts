@@ -12,3 +12,4 @@ export * from './renewing.js';
 export * from './revoking.js';
 export * from './sweeping.js';
 export * from './ttl.js';
+export * from './unfinished.js';

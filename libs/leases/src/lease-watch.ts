@@ -2,9 +2,11 @@ import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { type FailedLease, Finding } from './finding.js';
+import { newsChannel } from './lease-news.js';
 
-/** How often the rows are looked at while nothing is notified, in milliseconds. */
+/** How often the rows are looked at while nothing is heard, in milliseconds: when news can be lost, and otherwise. */
 const pollMs = 250;
+const pollWhileListeningMs = 1_000;
 
 /** What became of leases within a wait. */
 export interface Settled {
@@ -14,15 +16,22 @@ export interface Settled {
   failed: FailedLease[];
 }
 
+/** Somebody who waits for leases: woken when there was news of all of them. */
+interface Waiter {
+  unheard: Set<string>;
+  wake: () => void;
+}
+
 /**
- * Waits for revocations by looking at the rows. A NOTIFY only says when a look is worth it; one that is lost costs
- * a quarter of a second.
+ * Waits for revocations by looking at the rows. News only says when a look is worth it, and only to who waits for that
+ * lease; what is lost costs a second at most.
  */
 @Injectable()
 export class LeaseWatch implements OnApplicationShutdown {
   private readonly logger = new Logger(LeaseWatch.name);
-  private readonly wakers = new Set<() => void>();
+  private readonly waiters = new Map<string, Set<Waiter>>();
   private listener: Promise<pg.Client> | null = null;
+  private isListening = false;
 
   constructor(
     private readonly source: DataSource,
@@ -34,24 +43,52 @@ export class LeaseWatch implements OnApplicationShutdown {
     if (asked.length === 0) return { total: 0, pending: 0, failed: [] };
     this.listen();
     const closesAt = performance.now() + waitMs;
+    let open = asked.map((lease) => lease.id);
     for (;;) {
-      const woken = this.nextHint(Math.min(pollMs, Math.max(0, closesAt - performance.now())));
+      const poll = this.isListening ? pollWhileListeningMs : pollMs;
+      const news = this.newsOf(open, Math.min(poll, Math.max(0, closesAt - performance.now())));
       const { pending, failed } = await this.finding.progress(asked);
-      if (pending === 0 || performance.now() >= closesAt) return { total: asked.length, pending, failed };
-      await woken;
+      if (pending.length === 0 || performance.now() >= closesAt) {
+        news.stop();
+        return { total: asked.length, pending: pending.length, failed };
+      }
+      open = pending;
+      await news.heard;
     }
   }
 
-  private nextHint(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
+  /** Resolves when there was news of each of these, or after `ms`. */
+  private newsOf(leaseIds: string[], ms: number): { heard: Promise<void>; stop: () => void } {
+    let stop = () => {};
+    const heard = new Promise<void>((resolve) => {
+      const waiter: Waiter = { unheard: new Set(leaseIds), wake: () => stop() };
+      const timer = setTimeout(waiter.wake, ms);
+      for (const id of leaseIds) this.waiters.set(id, (this.waiters.get(id) ?? new Set()).add(waiter));
+      stop = () => {
         clearTimeout(timer);
-        this.wakers.delete(wake);
+        for (const id of waiter.unheard) this.leave(id, waiter);
         resolve();
       };
-      const timer = setTimeout(wake, ms);
-      this.wakers.add(wake);
     });
+    return { heard, stop };
+  }
+
+  private leave(leaseId: string, waiter: Waiter): void {
+    const others = this.waiters.get(leaseId);
+    others?.delete(waiter);
+    if (others?.size === 0) this.waiters.delete(leaseId);
+  }
+
+  private hear(leaseId: string): void {
+    for (const waiter of this.waiters.get(leaseId) ?? []) {
+      this.leave(leaseId, waiter);
+      waiter.unheard.delete(leaseId);
+      if (waiter.unheard.size === 0) waiter.wake();
+    }
+  }
+
+  private wakeAll(): void {
+    for (const waiter of new Set([...this.waiters.values()].flatMap((waiting) => [...waiting]))) waiter.wake();
   }
 
   private listen(): void {
@@ -66,19 +103,23 @@ export class LeaseWatch implements OnApplicationShutdown {
   private async connect(): Promise<pg.Client> {
     const options = this.source.options as { url?: string };
     const client = new pg.Client({ connectionString: options.url, application_name: 'leasehold watch' });
-    client.on('error', () => {
+    const lost = () => {
+      this.isListening = false;
       this.listener = null;
-    });
-    client.on('notification', () => {
-      for (const wake of this.wakers) wake();
+      this.wakeAll();
+    };
+    client.on('error', lost);
+    client.on('notification', ({ payload }) => {
+      for (const leaseId of payload?.split('\n') ?? []) this.hear(leaseId);
     });
     await client.connect();
-    await client.query('listen lease_settled');
+    await client.query(`listen ${newsChannel}`);
+    this.isListening = true;
     return client;
   }
 
   async onApplicationShutdown(): Promise<void> {
-    for (const wake of this.wakers) wake();
+    this.wakeAll();
     const client = await this.listener?.catch(() => null);
     await client?.end();
   }

@@ -7,14 +7,28 @@ import { Alarms } from './alarms.js';
 import { Counting } from './counting.js';
 import { Finding } from './finding.js';
 import { Issuing } from './issuing.js';
+import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { LeaseWatch } from './lease-watch.js';
 import { Lease } from './lease.entity.js';
 import { Renewing } from './renewing.js';
 import { Revoking } from './revoking.js';
 import { Sweeping } from './sweeping.js';
+import { Unfinished } from './unfinished.js';
 
-const rooms = [Accepting, Alarms, Counting, Finding, Issuing, LeaseWatch, Renewing, Revoking, Sweeping];
+const rooms = [
+  Accepting,
+  Alarms,
+  Counting,
+  Finding,
+  Issuing,
+  LeaseNews,
+  LeaseWatch,
+  Renewing,
+  Revoking,
+  Sweeping,
+  Unfinished,
+];
 
 /** The lease: its states, storage, TTL arithmetic and alarms. */
 @Module({})

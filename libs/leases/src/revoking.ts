@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { DataSource, EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
+import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
 
@@ -35,6 +36,7 @@ export class Revoking {
     private readonly manager: EntityManager,
     private readonly source: DataSource,
     private readonly alarms: Alarms,
+    private readonly news: LeaseNews,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
@@ -66,40 +68,41 @@ export class Revoking {
            absences = case when $${values.length + 3} and not forced then 0 else absences end,
            forced = forced or $${values.length + 3}
          from found where leases.id = found.id
-         returning leases.id, attempts, due_at, known
-       ) select id, attempts, due_at as "dueAt", 0 as "dueInMs", known from asked`,
+         returning leases.id, mount_id, attempts, due_at, known
+       ) select id, mount_id as "mountId", attempts, due_at as "dueAt", 0 as "dueInMs", known from asked`,
       [...values, reason, this.timing.tombstoneLooksMs.length, force],
-    )) as (Due & { attempts: number; known: boolean })[];
-    this.alarms.setSoon(asked);
+    )) as (Due & { mountId: string; attempts: number; known: boolean })[];
+    this.alarms.setSoon(someOfEachMount(asked));
     return asked.filter((lease) => lease.known);
   }
 
-  /** Claims this lease if something about it is due now; null when it is not, or somebody else has it. */
-  async claim(leaseId: string): Promise<Lease | null> {
-    return this.claimWhere(`id = $3`, [leaseId]);
+  /** The mounts that have a lease which is due, whatever became of its alarm. */
+  async mountsWithDue(): Promise<string[]> {
+    const rows = (await this.manager.query(
+      `select distinct mount_id as id from leases where due_at <= now() and credential_type = 'iam_user'`,
+    )) as { id: string }[];
+    return rows.map((row) => row.id);
   }
 
-  /** Claims any one lease that is due and not of one of these mounts; null when none is. */
-  async claimNext(exceptMounts: string[] = []): Promise<Lease | null> {
-    return this.claimWhere(
-      `id = (select id from leases where due_at <= now() and credential_type = 'iam_user' and mount_id <> all($3::uuid[])
-             order by due_at limit 1 for update skip locked)`,
-      [exceptMounts],
-    );
+  /** Of leases whose alarm rang: the mounts of those that are due, and the living ones that are not due yet. */
+  async standingOf(leaseIds: string[]): Promise<{ dueMounts: string[]; early: Due[] }> {
+    const rows = (await this.manager.query(
+      `select id, mount_id as "mountId", due_at as "dueAt", due_at <= now() as "isDue", state,
+         greatest(250, extract(epoch from due_at - now())::float8 * 1000) as "dueInMs"
+       from leases where id = any($1) and due_at is not null and credential_type = 'iam_user'`,
+      [leaseIds],
+    )) as (Due & { mountId: string; isDue: boolean; state: Lease['state'] })[];
+    const dueMounts = new Set(rows.filter((row) => row.isDue).map((row) => row.mountId));
+    return { dueMounts: [...dueMounts], early: rows.filter((row) => !row.isDue && row.state === 'active') };
   }
 
-  /** Gives a claim up without having tried: it is due again soon. */
-  async putBack(lease: Lease): Promise<void> {
-    await this.manager.query(
-      `update leases set claim_id = null, due_at = now() + $3 * interval '1 ms' where id = $1 and claim_id = $2`,
-      [lease.id, lease.claimId, jitter(this.timing.unansweredRetryMs / 2)],
-    );
-  }
-
-  private async claimWhere(condition: string, values: unknown[]): Promise<Lease | null> {
-    const claimId = randomUUID();
-    const [claimed] = (await this.manager.query(
-      `with claimed as (
+  /** Claims leases of a mount that are due and that nobody else is at work on, the longest due first. */
+  async claimDue(mountId: string, atMost: number): Promise<Lease[]> {
+    const claimed = (await this.manager.query(
+      `with due as (
+         select id from leases where mount_id = $3 and due_at <= now() and credential_type = 'iam_user'
+         order by due_at limit $4 for update skip locked
+       ), claimed as (
          update leases set
            state = case when state in ('issuing', 'offered', 'active') then 'revoking' else state end,
            end_reason = coalesce(end_reason, case state
@@ -109,11 +112,11 @@ export class Revoking {
            last_error = case when state <> 'ended' and claim_id is not null
              then 'a worker stopped while it was taking this lease back' else last_error end,
            claim_id = $1, due_at = now() + $2 * interval '1 ms'
-         where ${condition} and due_at <= now() and credential_type = 'iam_user' returning *
+         from due where leases.id = due.id returning leases.*
        ) select * from claimed`,
-      [claimId, this.timing.claimMs, ...values],
+      [randomUUID(), this.timing.claimMs, mountId, atMost],
     )) as Record<string, unknown>[];
-    return claimed ? this.toLease(claimed) : null;
+    return claimed.map((row) => this.toLease(row));
   }
 
   /** Keeps the claim for another span; false when it was lost. */
@@ -126,61 +129,59 @@ export class Revoking {
     return kept.length > 0;
   }
 
-  /** How long until this lease is due, if it is living and not due yet; null otherwise. For an alarm that rang early. */
-  async dueIn(leaseId: string): Promise<Due | null> {
-    const [due] = (await this.manager.query(
-      `select id, due_at as "dueAt", greatest(250, extract(epoch from due_at - now())::float8 * 1000) as "dueInMs"
-       from leases where id = $1 and state = 'active' and due_at > now()`,
-      [leaseId],
-    )) as Due[];
-    return due ?? null;
-  }
-
   /**
    * Writes what came of a claimed try; the only place that decides a lease's end, its next try, or that it is
    * irrevocable. Does nothing when the claim was lost: whoever has it now decides.
    */
   async settle(lease: Lease, outcome: Outcome): Promise<Settlement | null> {
-    const now = await this.manager.transaction(async (manager) => {
-      const [row] = (await manager.query(
-        `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced,
-           coalesce(extract(epoch from now() - ended_at)::float8 * 1000, 0) as "endedMs" from leases
-         where id = $1 and claim_id = $2 for update`,
-        [lease.id, lease.claimId],
-      )) as Settling[];
-      if (!row) return null;
-      const next = this.next(lease, row, outcome);
-      const [due] = (await manager.query(
-        `with settled as (
-           update leases set state = $3, end_reason = coalesce($4, end_reason), claim_id = null,
-             due_at = now() + $5 * interval '1 ms',
-             ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
-             attempts = $6, absences = $7, looks_left = $8, last_error = $9, renamed_to = $10
-           where id = $1 and claim_id = $2 returning id, due_at, command_id, end_reason, expires_at
-         ), forgotten as (
-           update commands set forget_at = now() + $11 * interval '1 ms' from settled
-           where commands.lease_id = settled.id and $3 = 'ended'
-         ), told as (select pg_notify('lease_settled', id) from settled)
-         select settled.id, due_at as "dueAt", $5::float8 as "dueInMs", $3 as state, end_reason as "endReason",
-           extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled, told`,
-        [
-          lease.id,
-          lease.claimId,
-          next.state,
-          next.endReason ?? null,
-          next.dueInMs,
-          next.attempts ?? lease.attempts,
-          next.absences ?? lease.absences,
-          next.looksLeft ?? lease.looksLeft,
-          next.lastError === undefined ? lease.lastError : next.lastError,
-          next.renamedTo ?? lease.renamedTo,
-          this.timing.commandMemoryMs,
-        ],
-      )) as (Due & Settlement)[];
-      return due ?? null;
-    });
-    if (now?.dueAt) this.alarms.setSoon([now]);
-    return now;
+    const settled =
+      outcome.kind === 'gone' && lease.state !== 'ended'
+        ? // The usual one, and the only one that whatever became of the row meanwhile cannot change: no need to lock it first.
+          await this.write(this.manager, lease, this.ended(lease, outcome.reason))
+        : await this.manager.transaction(async (manager) => {
+            const [row] = (await manager.query(
+              `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced,
+                 coalesce(extract(epoch from now() - ended_at)::float8 * 1000, 0) as "endedMs" from leases
+               where id = $1 and claim_id = $2 for update`,
+              [lease.id, lease.claimId],
+            )) as Settling[];
+            return row ? this.write(manager, lease, this.next(lease, row, outcome)) : null;
+          });
+    if (!settled) return null;
+    this.news.tell(lease.id);
+    if (settled.dueAt) this.alarms.setSoon([settled]);
+    return settled;
+  }
+
+  private async write(manager: EntityManager, lease: Lease, next: Next): Promise<(Due & Settlement) | null> {
+    const [settled] = (await manager.query(
+      `with settled as (
+         update leases set state = $3, end_reason = coalesce($4, end_reason), claim_id = null,
+           due_at = now() + $5 * interval '1 ms',
+           ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
+           attempts = $6, absences = $7, looks_left = $8, last_error = $9, renamed_to = $10
+         where id = $1 and claim_id = $2 returning id, due_at, command_id, end_reason, expires_at
+       ), forgotten as (
+         update commands set forget_at = now() + $11 * interval '1 ms' from settled
+         where commands.id = settled.command_id and commands.lease_id = settled.id and $3 = 'ended'
+       )
+       select id, due_at as "dueAt", $5::float8 as "dueInMs", $3 as state, end_reason as "endReason",
+         extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled`,
+      [
+        lease.id,
+        lease.claimId,
+        next.state,
+        next.endReason ?? null,
+        next.dueInMs,
+        next.attempts ?? lease.attempts,
+        next.absences ?? lease.absences,
+        next.looksLeft ?? lease.looksLeft,
+        next.lastError === undefined ? lease.lastError : next.lastError,
+        next.renamedTo ?? lease.renamedTo,
+        this.timing.commandMemoryMs,
+      ],
+    )) as (Due & Settlement)[];
+    return settled ?? null;
   }
 
   /** The rules of promises 1 and 5, as a plain decision. */
@@ -272,7 +273,8 @@ export class Revoking {
       case 'gone':
       case 'absent': {
         const looksLeft = lease.looksLeft - 1;
-        return { state: 'ended', looksLeft, dueInMs: looksLeft > 0 ? timing.tombstoneLooksMs.at(-looksLeft)! : null };
+        const dueInMs = looksLeft > 0 ? timing.tombstoneLooksMs.at(-looksLeft)! : null;
+        return { state: 'ended', looksLeft, dueInMs, lastError: null };
       }
       case 'unanswered': {
         // One that was forced out may belong to an AWS that never answers again: ever later, and not for ever.
@@ -312,6 +314,9 @@ interface Settling {
 /** Unanswered tries after which a lease that is forced out is dropped all the same. */
 const silencesOfForced = 3;
 
+/** Alarms for leases of one mount that are asked for together. */
+const alarmsOfOneMount = 8;
+
 /** How long a lease that was forced out is looked at while its AWS is silent, milliseconds. */
 const forcedLooksForMs = 7 * 86_400_000;
 
@@ -330,6 +335,16 @@ interface Next {
 /** ± 50 %, so that leases refused together do not come back together. */
 function jitter(ms: number): number {
   return Math.round(ms * (0.5 + Math.random()));
+}
+
+/** Whoever hears of one lease looks at all that are due in its mount: thousands of alarms would say no more than a few. */
+function someOfEachMount<Lease extends { mountId: string }>(leases: Lease[]): Lease[] {
+  const counts = new Map<string, number>();
+  return leases.filter(({ mountId }) => {
+    const count = (counts.get(mountId) ?? 0) + 1;
+    counts.set(mountId, count);
+    return count <= alarmsOfOneMount;
+  });
 }
 
 /** The SQL condition and its values; a prefix is one range of the "C"-collated key, since `0` follows `/`. */

@@ -24,6 +24,11 @@ export const processEnv = z.object({
   LEASEHOLD_OPERATIONS_HOST: z.string().min(1).default('127.0.0.1'),
   LEASEHOLD_OPERATIONS_PORT: z.coerce.number().int().min(0).max(65_535).default(9102),
   LEASEHOLD_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+  /** After the database was restored: nothing is issued and nothing is taken back, until it was compared with AWS. */
+  LEASEHOLD_OBSERVE: z
+    .enum(['true', 'false'], 'must be true or false')
+    .default('false')
+    .transform((text) => text === 'true'),
 });
 
 /** A variable that holds what `parse` understands, such as a key; the error names what is wrong without repeating it. */

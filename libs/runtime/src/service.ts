@@ -46,6 +46,12 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
     );
     const operations = await listen(host, common.LEASEHOLD_OPERATIONS_HOST, common.LEASEHOLD_OPERATIONS_PORT);
     logger.log({ msg: `${name} starts`, operations: portOf(operations) });
+    if (common.LEASEHOLD_OBSERVE) {
+      host.health.observing();
+      logger.warn({
+        msg: `${name} observes: nothing is issued, expired or revoked until LEASEHOLD_OBSERVE is taken away`,
+      });
+    }
     let running: Running | null = null;
     let stoppedBy = '';
     const stop = async (signal: string) => {

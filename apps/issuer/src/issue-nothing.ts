@@ -1,0 +1,10 @@
+import { Injectable } from '@nestjs/common';
+import { type IssueLeaseReply, Observing } from '#libs/contracts';
+
+/** What stands in for `IssueLease` while the system is observed. */
+@Injectable()
+export class IssueNothing {
+  execute(): Promise<IssueLeaseReply> {
+    return Promise.reject(new Observing());
+  }
+}

@@ -7,6 +7,7 @@ import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandFigures } from './command-figures.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
+import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
@@ -29,6 +30,7 @@ export class IssuerModule implements OnApplicationShutdown {
       providers: [
         HeldLease,
         IssueLease,
+        IssueOnce,
         IssueSts,
         IssueUser,
         {

@@ -6,6 +6,7 @@ import { Accepting } from './accepting.js';
 import { Alarms } from './alarms.js';
 import { Counting } from './counting.js';
 import { Finding } from './finding.js';
+import { IdempotentAnswers } from './idempotent-answers.js';
 import { Issuing } from './issuing.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { LeaseWatch } from './lease-watch.js';
@@ -14,7 +15,18 @@ import { Renewing } from './renewing.js';
 import { Revoking } from './revoking.js';
 import { Sweeping } from './sweeping.js';
 
-const rooms = [Accepting, Alarms, Counting, Finding, Issuing, LeaseWatch, Renewing, Revoking, Sweeping];
+const rooms = [
+  Accepting,
+  Alarms,
+  Counting,
+  Finding,
+  IdempotentAnswers,
+  Issuing,
+  LeaseWatch,
+  Renewing,
+  Revoking,
+  Sweeping,
+];
 
 /** The lease: its states, storage, TTL arithmetic and alarms. */
 @Module({})

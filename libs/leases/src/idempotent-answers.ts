@@ -56,7 +56,8 @@ export class IdempotentAnswers {
     )) as Row[];
     if (row && !row.bodyHash.equals(asking.bodyHash)) throw new IdempotencyKeyReused();
     if (!row || (!row.sealed && row.deliveredBefore)) return this.claim(asking, waitMs);
-    if (!row.sealed) return { kind: 'in_flight' };
+    // One whose time is just over is wiped when it is taken back.
+    if (!row.sealed || row.ttlMs! <= 0) return { kind: 'in_flight' };
     if (row.state === 'offered' && !(await this.offerAgain(row.leaseId!))) return { kind: 'in_flight' };
     return { kind: 'answered', sealed: row.sealed, ttlMs: row.ttlMs! };
   }

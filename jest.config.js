@@ -26,7 +26,8 @@ const common = {
 };
 
 /** The journeys that run on both shapes: everything in one process, and three services over real servers. */
-const onBothShapes = '/test/(aws-calls|contract-.*|lease-life-faults|quick-start|secrets|stopping)\\.spec\\.ts$';
+const onBothShapes =
+  '/test/(aws-calls|contract-.*|idempotency|lease-life-faults|quick-start|secrets|stopping)\\.spec\\.ts$';
 
 export default {
   testTimeout: 30_000,

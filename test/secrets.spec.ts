@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { seedFederationPolicy } from '../apps/simulator/src/index.js';
 import { type LentKeys, World } from './support/world.js';
 
+/** As secret as what it opens. */
+const idempotencyKey = 'an-idempotency-key-that-nobody-reads';
+
 const policy = JSON.stringify({
   Version: '2012-10-17',
   Statement: { Effect: 'Allow', Action: 'ec2:*', Resource: '*' },
@@ -29,6 +32,10 @@ describe('a secret', () => {
     for (const path of ['aws/creds/deploy', 'aws/sts/deploy']) {
       const { body } = await world.http.must(200, 'GET', path);
       lent.push(body.data as unknown as LentKeys);
+      const kept = await world.http.must(200, 'GET', path, undefined, {
+        headers: { 'Idempotency-Key': idempotencyKey },
+      });
+      lent.push(kept.body.data as unknown as LentKeys);
     }
     // The paths of failure write more than the others.
     world.simulator.faults.fail({ action: 'PutUserPolicy', code: 'AccessDenied', status: 403, times: 1 });
@@ -44,6 +51,7 @@ describe('a secret', () => {
   const secrets = () => [
     world.root.secretAccessKey,
     world.http.token,
+    idempotencyKey,
     ...lent.flatMap((keys) => [keys.secret_key, ...(keys.security_token ? [keys.security_token] : [])]),
   ];
 
@@ -64,6 +72,8 @@ describe('a secret', () => {
   }
 
   it('is in no table, in no form', async () => {
+    const { rows } = await world.database.query('select sealed_answer from idempotent_answers');
+    expect(rows).toEqual([{ sealed_answer: expect.any(String) }, { sealed_answer: expect.any(String) }]);
     const text = await everyRow();
     expect(text).toContain(world.root.accessKeyId);
     for (const secret of secrets()) for (const form of forms(secret)) expect(text.includes(form)).toBe(false);

@@ -542,9 +542,13 @@ export class LeaseWorld {
   }
 
   private async takeBackNext(revoker: Worker): Promise<boolean> {
-    const lease = await revoker.get(Revoking).claimNext();
-    if (lease) await revoker.get(RevokeLease).execute(lease);
-    return lease !== null;
+    for (const mountId of await revoker.get(Revoking).mountsWithDue()) {
+      const [lease] = await revoker.get(Revoking).claimDue(mountId, 1);
+      if (!lease) continue;
+      await revoker.get(RevokeLease).execute(lease);
+      return true;
+    }
+    return false;
   }
 
   private async houseKept(revoker: Worker): Promise<void> {

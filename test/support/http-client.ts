@@ -42,8 +42,14 @@ export class HttpClient {
   }
 
   /** As `call`, and fails with what was answered when the status is another one. */
-  async must(status: number, method: string, path: string, body?: object | string): Promise<HttpAnswer> {
-    const answer = await this.call(method, path, body);
+  async must(
+    status: number,
+    method: string,
+    path: string,
+    body?: object | string,
+    options: Parameters<HttpClient['call']>[3] = {},
+  ): Promise<HttpAnswer> {
+    const answer = await this.call(method, path, body, options);
     if (answer.status !== status) {
       throw new Error(`${method} ${path}: expected ${status}, got ${answer.status} ${answer.text}`);
     }

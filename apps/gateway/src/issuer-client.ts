@@ -38,6 +38,13 @@ const leastAcceptMs = 2_000;
 /** What a caller asks for; the rest of the command is ours. */
 export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;
 
+/** A credential that was accepted. */
+export interface Issued {
+  reply: IssueLeaseReply;
+  /** Says that the caller does not have it after all. */
+  undo(): Promise<void>;
+}
+
 /** Asks an issuer for a credential, and records that it is handed on before anybody sees it. */
 @Injectable()
 export class IssuerClient {
@@ -52,24 +59,27 @@ export class IssuerClient {
 
   /**
    * An accepted credential. When the caller hangs up or the wait ends first, a mark is left under the command, so that
-   * nothing is made for nobody.
+   * nothing is made for nobody. With an idempotency key there is none: whoever asks again may be waiting for this very
+   * command, and what nobody collects lapses with the hand-over time.
    * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed.
    */
-  async issue(wish: IssueWish, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+  async issue(wish: IssueWish, hangUp: AbortSignal): Promise<Issued> {
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
     const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
+    const keyed = command.idempotencyKey === undefined ? undefined : command.id;
     let reply: IssueLeaseReply;
     try {
       reply = await this.send(command, hangUp);
       if (hangUp.aborted) throw new OutOfTime();
     } catch (error) {
       // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
-      if (error instanceof OutOfTime || error instanceof Unavailable) void this.withdraw(command);
+      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable)) void this.withdraw(command);
       throw error;
     }
-    if (reply.acceptRequired) await this.accept(reply.leaseId, command.requestId, closesAt - performance.now());
-    return reply;
+    const { leaseId, acceptRequired } = reply;
+    if (acceptRequired) await this.accept(leaseId, keyed, command.requestId, closesAt - performance.now());
+    return { reply, undo: () => this.accepting.undo(leaseId, keyed) };
   }
 
   /** Resolves while the issuers' queue can be reached. */
@@ -81,10 +91,10 @@ export class IssuerClient {
    * An acceptance without an answer may stand: it is asked about again while the caller waits, and undone when that gives
    * none either. What was made at the last moment still gets `leastAcceptMs`.
    */
-  private async accept(leaseId: string, requestId: string, waitMs: number): Promise<void> {
+  private async accept(leaseId: string, keyed: string | undefined, requestId: string, waitMs: number): Promise<void> {
     try {
       await lastValueFrom(
-        defer(() => this.accepting.accept(leaseId)).pipe(
+        defer(() => this.accepting.accept(leaseId, keyed)).pipe(
           retry({
             count: 3,
             delay: (error, count) => (error instanceof CodedError ? throwError(() => error) : timer(50 * 2 ** count)),
@@ -95,7 +105,7 @@ export class IssuerClient {
     } catch (error) {
       if (error instanceof CodedError) throw error;
       this.logger.error({ msg: 'acceptance not confirmed; undoing it', requestId, leaseId, error: String(error) });
-      void this.accepting.undo(leaseId).catch((failure: unknown) => {
+      void this.accepting.undo(leaseId, keyed).catch((failure: unknown) => {
         this.logger.error({ msg: 'acceptance not undone', requestId, leaseId, error: String(failure) });
       });
       throw new Unavailable('The credential could not be recorded as handed over; it is being taken back.', {
@@ -113,7 +123,7 @@ export class IssuerClient {
       );
       return issueLease.reply.parse(answer);
     } catch (error) {
-      if (error instanceof TimeoutError) throw new OutOfTime();
+      if (error instanceof TimeoutError) throw new OutOfTime(command.idempotencyKey && notYet);
       if (error instanceof CodedError) throw error;
       const coded = fromWire(error);
       if (coded) throw coded;
@@ -131,6 +141,9 @@ export class IssuerClient {
     }
   }
 }
+
+/** To who may ask again for the same. */
+const notYet = 'The credential could not be made within the time the caller waits: ask again with the same key.';
 
 /** Transports reject with errors, with texts and with objects that hold an error. */
 function textOf(error: unknown): string {

@@ -39,7 +39,9 @@ export class CommandFigures implements NestInterceptor {
       tap({
         next: (reply) => {
           note('ok');
-          if (command === 'issue') this.issued.inc({ credential_type: (reply as IssueLeaseReply).credentialType });
+          if (command !== 'issue') return;
+          const { credentialType, replayed } = reply as IssueLeaseReply;
+          if (!replayed) this.issued.inc({ credential_type: credentialType });
         },
         error: (error: unknown) => note(error instanceof CodedError ? error.code : 'internal'),
       }),

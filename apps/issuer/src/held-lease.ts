@@ -29,17 +29,21 @@ export class HeldLease {
   ) {}
 
   /** @throws CodedError `permission_denied` when another token asked for the lease; `out_of_time` when the offer has lapsed. */
-  async accept({ token, leaseId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+  async accept({ token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
     const caller = await this.tokens.authenticate(token);
-    if (!(await this.finding.wasAskedForBy(caller.token.id, leaseId))) throw new PermissionDenied();
-    await this.accepting.accept(leaseId);
+    await this.mustHaveAskedFor(caller, leaseId);
+    await this.accepting.accept(leaseId, commandId);
     return { leaseId };
   }
 
   /** @throws CodedError `permission_denied` */
-  async withdraw({ token, commandId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
-    await this.tokens.authenticate(token);
-    await this.accepting.withdraw(commandId);
+  async withdraw({ token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    const caller = await this.tokens.authenticate(token);
+    if (leaseId === undefined) await this.accepting.withdraw(commandId);
+    else {
+      await this.mustHaveAskedFor(caller, leaseId);
+      await this.accepting.undo(leaseId, commandId);
+    }
     return { commandId };
   }
 
@@ -56,6 +60,10 @@ export class HeldLease {
     if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
     await this.revoking.ask({ leaseId }, 'revoked');
     return { leaseId };
+  }
+
+  private async mustHaveAskedFor({ token }: Caller, leaseId: string): Promise<void> {
+    if (!(await this.finding.wasAskedForBy(token.id, leaseId))) throw new PermissionDenied();
   }
 
   private async authorize(token: string): Promise<Caller> {

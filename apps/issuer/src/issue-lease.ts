@@ -1,11 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { Tokens } from '#libs/access';
+import { type Caller, Tokens } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
+import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import type { Order } from './order.js';
+import type { Order, Seal } from './order.js';
 
 /** How the text begins when AWS refuses the first call for a credential type (contract.md 2.5). */
 const failureOf: Record<CredentialType, string> = {
@@ -23,12 +24,14 @@ export class IssueLease {
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
     private readonly accounts: AwsAccounts,
+    private readonly once: IssueOnce,
     private readonly issueUser: IssueUser,
     private readonly issueSts: IssueSts,
   ) {}
 
   /**
-   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request` before anything is made;
+   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `idempotency_key_reused` before
+   * anything is made;
    * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
@@ -36,6 +39,10 @@ export class IssueLease {
     const fence = new Fence(performance.now() + command.waitMs);
     const caller = await this.tokens.authenticate(command.token);
     if (!caller.mayDoAnything()) throw new PermissionDenied();
+    return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
+  }
+
+  private async issue(command: IssueLeaseRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<IssueLeaseReply> {
     const mount = await this.mounts.find(command.mount);
     if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
     const role = await this.roles.find(mount.id, command.role);
@@ -49,7 +56,7 @@ export class IssueLease {
     // what the caller wanted (contract.md 1.8, 2.5).
     const identity = await account.identity(failureOf[type]);
     await this.rootConfigs.noteAccount(root, identity.accountId);
-    const order: Order = { command, caller, mount, role, root, account, identity, fence };
+    const order: Order = { command, caller, mount, role, root, account, identity, fence, seal };
     return type === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, type);
   }
 }

@@ -4,7 +4,7 @@ import type { IssueLeaseReply } from '#libs/contracts';
 import { Issuing } from '#libs/leases';
 import { askedSessionName, chooseIamRoleArn, compileTemplate, stsTtlSeconds, systemMaxTtlSeconds } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
-import { type Order, openingOf } from './order.js';
+import { type Made, type Order, openingOf, replyOf } from './order.js';
 
 /** Fetches a credential of STS: it ends by itself, so it needs no intent and no acceptance. */
 @Injectable()
@@ -24,8 +24,21 @@ export class IssueSts {
     const { credential, arn } = await (credentialType === 'assumed_role' ? this.assume(order) : this.federate(order));
     const opening = openingOf(order);
     const { accessKeyId, expiration: expiresAt } = credential;
+    const made: Made = {
+      leaseId: opening.leaseId,
+      credentialType,
+      renewable: false,
+      acceptRequired: false,
+      credential: {
+        accessKeyId,
+        secretAccessKey: credential.secretAccessKey,
+        sessionToken: credential.sessionToken,
+        arn,
+      },
+    };
+    const kept = await order.seal?.(made);
     const ttlMs = await this.register(() =>
-      this.issuing.openSts({ ...opening, credentialType, accessKeyId, expiresAt }),
+      this.issuing.openSts({ ...opening, credentialType, accessKeyId, expiresAt }, kept),
     );
     this.logger.log({
       msg: 'credential issued',
@@ -33,20 +46,7 @@ export class IssueSts {
       requestId: order.command.requestId,
       accessKeyIdEnd: credential.accessKeyId.slice(-4),
     });
-    return {
-      leaseId: opening.leaseId,
-      credentialType,
-      leaseDuration: Math.round(ttlMs / 1000),
-      stsTtl: Math.trunc(ttlMs / 1000),
-      renewable: false,
-      acceptRequired: false,
-      credential: {
-        accessKeyId: credential.accessKeyId,
-        secretAccessKey: credential.secretAccessKey,
-        sessionToken: credential.sessionToken,
-        arn,
-      },
-    };
+    return replyOf(made, ttlMs);
   }
 
   private async assume({ command, mount, role, root, caller, account, fence }: Order): Promise<Fetched> {

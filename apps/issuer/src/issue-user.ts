@@ -4,7 +4,7 @@ import type { IssueLeaseReply } from '#libs/contracts';
 import { Issuing, ttl, type UserIntent } from '#libs/leases';
 import { compileTemplate } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
-import { type Order, openingOf } from './order.js';
+import { type Made, type Order, openingOf, replyOf } from './order.js';
 
 /** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
 @Injectable()
@@ -43,7 +43,7 @@ export class IssueUser {
   }
 
   private async offer(
-    { command, mount }: Order,
+    { command, mount, seal }: Order,
     intent: UserIntent,
     key: { accessKeyId: string; secretAccessKey: string },
   ): Promise<IssueLeaseReply> {
@@ -57,22 +57,23 @@ export class IssueUser {
       0,
       0,
     );
-    await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs));
+    const made: Made = {
+      leaseId: intent.leaseId,
+      credentialType: 'iam_user',
+      renewable: true,
+      acceptRequired: true,
+      credential: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
+      ttlCut: cut,
+    };
+    const kept = await seal?.(made);
+    await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs, kept));
     this.logger.log({
       msg: 'credential offered',
       leaseId: intent.leaseId,
       requestId: command.requestId,
       accessKeyIdEnd: key.accessKeyId.slice(-4),
     });
-    return {
-      leaseId: intent.leaseId,
-      credentialType: 'iam_user',
-      leaseDuration: Math.round(ttlMs / 1000),
-      renewable: true,
-      acceptRequired: true,
-      credential: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
-      ttlCut: cut,
-    };
+    return replyOf(made, ttlMs);
   }
 
   private async startOver(spent: string, intent: UserIntent): Promise<void> {

@@ -8,6 +8,7 @@ import { CommandFigures } from './command-figures.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 import { IssueNothing } from './issue-nothing.js';
+import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
@@ -34,6 +35,7 @@ export class IssuerModule implements OnApplicationShutdown {
       providers: [
         HeldLease,
         observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,
+        IssueOnce,
         IssueSts,
         IssueUser,
         {

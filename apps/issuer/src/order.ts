@@ -1,7 +1,7 @@
 import type { Caller } from '#libs/access';
 import type { AwsAccount, CallerIdentity, Fence } from '#libs/aws';
-import type { IssueLeaseRequest } from '#libs/contracts';
-import { newLeaseId, type Opening } from '#libs/leases';
+import type { IssueLeaseReply, IssueLeaseRequest } from '#libs/contracts';
+import { type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
 import type { Mount, OpenedRootConfig, Role } from '#libs/roles';
 
 /** A command with everything it names, read once: who asks for what, from which account, until when. */
@@ -15,6 +15,20 @@ export interface Order {
   identity: CallerIdentity;
   /** Closes when the caller stops waiting. */
   fence: Fence;
+  /** Seals the answer for who asks again; absent without an idempotency key. */
+  seal?: Seal;
+}
+
+/** What was made, and for whom; how long it lives is on its row. */
+export type Made = Omit<IssueLeaseReply, 'leaseDuration' | 'stsTtl' | 'replayed'>;
+
+/** Seals what was made, to be kept with its lease. */
+export type Seal = (made: Made) => Promise<KeptAnswer>;
+
+/** The answer to who asked; `ttlMs`: how long it lives from now on, in milliseconds. */
+export function replyOf(made: Made, ttlMs: number): IssueLeaseReply {
+  const lives = { ...made, leaseDuration: Math.round(ttlMs / 1000) };
+  return made.credentialType === 'iam_user' ? lives : { ...lives, stsTtl: Math.trunc(ttlMs / 1000) };
 }
 
 /** The columns of a lease that its order decides; every attempt has its own id. */

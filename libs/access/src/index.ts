@@ -1,5 +1,6 @@
 export * from './access.env.js';
 export * from './access.module.js';
+export * from './caller-seal.js';
 export * from './keyring.js';
 export * from './token.entity.js';
 export * from './tokens.js';

@@ -1,7 +1,7 @@
-import { createHmac, randomBytes, randomUUID } from 'node:crypto';
-import { CompactEncrypt, compactDecrypt } from 'jose';
+import { createHmac, hkdfSync, randomBytes, randomUUID } from 'node:crypto';
 import { StartRefused } from '#libs/runtime';
 import type { DataSource } from 'typeorm';
+import { decrypt, encrypt } from './jwe.js';
 
 /** The master key does not open this database's keyring, or is not a key. The message is the sentence for the operator. */
 export class MasterKeyRefused extends StartRefused {}
@@ -19,20 +19,6 @@ export function parseMasterKey(text: string): Buffer {
     );
   }
   return key;
-}
-
-async function encrypt(key: Uint8Array, keyId: string, purpose: string, plain: Uint8Array): Promise<string> {
-  return new CompactEncrypt(plain).setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: keyId, purpose }).encrypt(key);
-}
-
-async function decrypt(key: Uint8Array, purpose: string, sealed: string): Promise<Buffer> {
-  const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, {
-    keyManagementAlgorithms: ['dir'],
-    contentEncryptionAlgorithms: ['A256GCM'],
-  });
-  if (protectedHeader.purpose !== purpose)
-    throw new Error(`A sealed value was made for another purpose than "${purpose}".`);
-  return Buffer.from(plaintext);
 }
 
 type Purpose = 'seal' | 'token_hash';
@@ -104,5 +90,13 @@ export class Keyring {
   /** The form in which a token is stored and looked up: HMAC-SHA256 under a key of the keyring. */
   hashToken(token: string): Buffer {
     return createHmac('sha256', this.tokenHashKey).update(token).digest();
+  }
+
+  /**
+   * Key material (HKDF-SHA256) that takes both this keyring and what a caller knows. HKDF's first step is the very HMAC that
+   * tokens are stored as: the zero byte, which no token has, keeps what the database holds from being a key of it.
+   */
+  derive(purpose: string, known: string[], bytes: number): Buffer {
+    return Buffer.from(hkdfSync('sha256', `\0${JSON.stringify(known)}`, this.tokenHashKey, purpose, bytes));
   }
 }

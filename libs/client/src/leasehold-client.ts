@@ -58,6 +58,11 @@ export interface CredentialWish {
   /** Of an assumed role: which one, where the role allows several. */
   roleArn?: string;
   roleSessionName?: string;
+  /**
+   * Makes it safe to ask again, also after a crash of this process: for some minutes the same wish under the same key, with the
+   * same token, is answered with the same credential while that lives. 1 to 255 printable ASCII characters.
+   */
+  idempotencyKey?: string;
 }
 
 /** A credential that is the caller's for `leaseDuration` seconds. */
@@ -87,13 +92,14 @@ export class LeaseholdClient {
 
   /**
    * A credential of a role, recorded as handed over before it is returned. What cannot be handed over in time is taken
-   * back by itself, and is never returned.
-   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `aws_refused`,
-   * `aws_throttled`, `aws_unreachable` as the issuer says it; `out_of_time`, `unavailable`.
+   * back by itself, and is never returned; with an idempotency key it first waits some seconds for the next try.
+   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `idempotency_key_reused`,
+   * `aws_refused`, `aws_throttled`, `aws_unreachable` as the issuer says it; `out_of_time`, `unavailable`.
    */
   async issue(wish: CredentialWish): Promise<LentCredential> {
     const call = this.newCall();
     const commandId = randomUUID();
+    const keyed = wish.idempotencyKey === undefined ? undefined : commandId;
     const mount = wish.mount.endsWith('/') ? wish.mount : `${wish.mount}/`;
     let leaseId: string | undefined;
     try {
@@ -103,11 +109,13 @@ export class LeaseholdClient {
         commandId,
       );
       leaseId = lent.leaseId;
-      if (acceptRequired) await this.accept(call, leaseId);
+      if (acceptRequired) await this.accept(call, leaseId, keyed);
       return lent;
     } catch (error) {
       // Before the offer an issuer that refused has ended it itself; whatever else went wrong, one may be at work on it.
-      if (leaseId || mayBeUnderWay(error)) this.takeBack(call.requestId, commandId, leaseId);
+      // With a key the next try may be waiting for this very command: only what was seen here is given up.
+      if (keyed && leaseId) this.giveUp(call.requestId, keyed, leaseId);
+      if (!keyed && (leaseId || mayBeUnderWay(error))) this.takeBack(call.requestId, commandId, leaseId);
       throw error;
     }
   }
@@ -142,11 +150,11 @@ export class LeaseholdClient {
   }
 
   /** An acceptance without an answer may stand: it is asked again, which is harmless, until the wait ends. */
-  private async accept(call: Call, leaseId: string): Promise<void> {
+  private async accept(call: Call, leaseId: string, commandId: string | undefined): Promise<void> {
     await firstValueFrom(
       timer(0, acceptAgainMs).pipe(
         mergeMap(() =>
-          defer(() => call.ask(acceptLease, { leaseId })).pipe(
+          defer(() => call.ask(acceptLease, { leaseId, commandId })).pipe(
             catchError((error: unknown) => (isUnavailable(error) ? EMPTY : throwError(() => error))),
           ),
         ),
@@ -160,17 +168,27 @@ export class LeaseholdClient {
    * hand-over time takes back what was not accepted, and the expiry the rest.
    */
   private takeBack(requestId: string, commandId: string, leaseId?: string): void {
-    const say = async <C extends Contract>(contract: C, body: Body<C>) => {
-      const call = this.newCall(takeBackMs / 2, requestId);
-      const again = retry({ delay: (error) => (isUnavailable(error) ? timer(200) : throwError(() => error as Error)) });
-      await lastValueFrom(defer(() => call.ask(contract, body)).pipe(again)).catch(() => undefined);
-    };
-    const both = async () => {
-      await say(withdrawLease, { commandId });
-      if (leaseId) await say(revokeLease, { leaseId });
-    };
-    const said = both().finally(() => this.takingBack.delete(said));
+    this.sayBeside(async () => {
+      await this.say(requestId, withdrawLease, { commandId });
+      if (leaseId) await this.say(requestId, revokeLease, { leaseId });
+    });
+  }
+
+  /** The same of a lease that was asked for with an idempotency key: another try may have been given it. */
+  private giveUp(requestId: string, commandId: string, leaseId: string): void {
+    this.sayBeside(() => this.say(requestId, withdrawLease, { commandId, leaseId }));
+  }
+
+  private sayBeside(say: () => Promise<void>): void {
+    const said = say().finally(() => this.takingBack.delete(said));
     this.takingBack.add(said);
+  }
+
+  /** Says it until somebody has heard it, for a while. */
+  private async say<C extends Contract>(requestId: string, contract: C, body: Body<C>): Promise<void> {
+    const call = this.newCall(takeBackMs / 2, requestId);
+    const again = retry({ delay: (error) => (isUnavailable(error) ? timer(200) : throwError(() => error as Error)) });
+    await lastValueFrom(defer(() => call.ask(contract, body)).pipe(again)).catch(() => undefined);
   }
 }
 

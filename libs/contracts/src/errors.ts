@@ -4,6 +4,7 @@
  */
 export type ErrorCode =
   | 'invalid_request'
+  | 'idempotency_key_reused'
   | 'permission_denied'
   | 'role_not_found'
   | 'not_found'
@@ -38,6 +39,16 @@ export class CodedError extends Error {
 export class InvalidRequest extends CodedError {
   constructor(message: string, options: { cause?: unknown } = {}) {
     super('invalid_request', message, options);
+  }
+}
+
+/** The Idempotency-Key stands for another request of this caller; nothing was stored and nothing was made. */
+export class IdempotencyKeyReused extends CodedError {
+  constructor() {
+    super(
+      'idempotency_key_reused',
+      'This Idempotency-Key was used with another body a moment ago: use a new key for another request.',
+    );
   }
 }
 

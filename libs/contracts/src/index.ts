@@ -1,6 +1,7 @@
 export * from './coded-error-wire.js';
 export * from './envelope.js';
 export * from './errors.js';
+export * from './idempotency-key.js';
 export * from './lease-alarm.js';
 export * from './lease-accept.js';
 export * from './lease-events.js';

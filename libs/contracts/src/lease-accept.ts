@@ -7,7 +7,12 @@ import { command } from './command.js';
  */
 export const acceptLease = {
   pattern: 'lease.accept',
-  request: z.object({ ...command, leaseId: z.string() }),
+  request: z.object({
+    ...command,
+    leaseId: z.string(),
+    /** Id of the `lease.issue` command, where that had an idempotency key: several may be given its credential. */
+    commandId: z.uuid().optional(),
+  }),
   reply: z.object({ leaseId: z.string() }),
 };
 export type AcceptLeaseRequest = z.infer<typeof acceptLease.request>;

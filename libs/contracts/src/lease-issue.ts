@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { command, ttlCut } from './command.js';
+import { idempotencyKey } from './idempotency-key.js';
 
 /** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
 const credential = z.object({
@@ -24,6 +25,11 @@ export const issueLease = {
     ttlSeconds: z.int().nonnegative().optional(),
     roleArn: z.string().optional(),
     roleSessionName: z.string().optional(),
+    /**
+     * Who asks again under the same key for the same thing, with the same token, is given the same credential, for a short
+     * while. The acceptance of one that was asked for with a key must name the command.
+     */
+    idempotencyKey: idempotencyKey.optional(),
   }),
   reply: z.object({
     leaseId: z.string(),
@@ -38,6 +44,8 @@ export const issueLease = {
     credential,
     /** Set when the TTL was cut. */
     ttlCut: ttlCut.optional(),
+    /** Set when the credential was made for an earlier command with the same idempotency key. */
+    replayed: z.literal(true).optional(),
   }),
 };
 

@@ -4,6 +4,7 @@ import { OutOfTime } from '#libs/contracts';
 import { defer, lastValueFrom, mergeMap, race, ReplaySubject, retry, throwError, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
+import { IdempotentAnswers } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
 /**
@@ -21,15 +22,20 @@ export class Accepting implements OnApplicationShutdown {
   constructor(
     private readonly manager: EntityManager,
     private readonly alarms: Alarms,
+    private readonly answers: IdempotentAnswers,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
   /**
    * Records that the credential of this lease is handed on; only after it returns may a byte of it leave. Those that
    * are asked for while a batch is at the database go together as the next one. Asked again, it says so again.
+   * @param keyedCommandId the command, where that had an idempotency key: several may be given its credential, and an
+   * acceptance is undone when none of them has it.
    * @throws OutOfTime when the offer has lapsed, or the token or the mount has ended: it is being taken back.
    */
-  async accept(leaseId: string): Promise<void> {
+  async accept(leaseId: string, keyedCommandId?: string): Promise<void> {
+    // Before the lease itself is looked at: whoever undoes it meanwhile has ended it by then, or sees that we hold it.
+    if (keyedCommandId && !(await this.answers.hold(leaseId, keyedCommandId))) throw lapsed();
     const answer = new Promise<void>((accepted, refused) => {
       this.waiting.push({ leaseId, accepted, refused });
     });
@@ -46,7 +52,7 @@ export class Accepting implements OnApplicationShutdown {
         const ids = new Set(accepted.map((lease) => lease.id));
         for (const answer of batch) {
           if (ids.has(answer.leaseId)) answer.accepted();
-          else answer.refused(new OutOfTime('The lease could not be handed over in time; it is being taken back.'));
+          else answer.refused(lapsed());
         }
         this.alarms.setSoon(accepted);
       } catch (error) {
@@ -82,10 +88,11 @@ export class Accepting implements OnApplicationShutdown {
   /**
    * Undoes an acceptance whose credential the caller is known not to have. Asked again until PostgreSQL takes it, for
    * some minutes or until this process stops: a lease that nobody holds would otherwise live until it expires.
+   * @param keyedCommandId as for `accept`: what another command with the same key was given stays.
    */
-  async undo(leaseId: string): Promise<void> {
+  async undo(leaseId: string, keyedCommandId?: string): Promise<void> {
     await lastValueFrom(
-      defer(() => this.takeBack(`id = $1 and state in ('offered', 'active')`, leaseId)).pipe(
+      defer(() => this.undoOnce(leaseId, keyedCommandId)).pipe(
         retry({
           count: 60,
           delay: (error, count) =>
@@ -112,17 +119,32 @@ export class Accepting implements OnApplicationShutdown {
        on conflict (id) do update set withdrawn_at = now()`,
       [commandId, this.timing.commandMemoryMs],
     );
-    await this.takeBack(`command_id = $1 and state = 'offered'`, commandId);
+    this.alarms.setSoon(await this.takeBack(this.manager, `command_id = $1 and state = 'offered'`, commandId));
   }
 
-  private async takeBack(which: string, value: string): Promise<void> {
-    const back = (await this.manager.query(
+  private async undoOnce(leaseId: string, keyedCommandId: string | undefined): Promise<void> {
+    const undo = (manager: EntityManager) =>
+      this.takeBack(manager, `id = $1 and state in ('offered', 'active')`, leaseId);
+    const back = keyedCommandId
+      ? await this.manager.transaction(async (manager) => {
+          await manager.query(`select 1 from leases where id = $1 for update`, [leaseId]);
+          return (await this.answers.letGo(manager, leaseId, keyedCommandId)) ? [] : undo(manager);
+        })
+      : await undo(this.manager);
+    this.alarms.setSoon(back);
+  }
+
+  private async takeBack(manager: EntityManager, which: string, value: string): Promise<Due[]> {
+    return manager.query(
       `with back as (
          update leases set state = 'revoking', end_reason = 'not_received', due_at = now(), claim_id = null
          where ${which} and credential_type = 'iam_user' returning id, due_at
        ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
       [value],
-    )) as Due[];
-    this.alarms.setSoon(back);
+    );
   }
+}
+
+function lapsed(): OutOfTime {
+  return new OutOfTime('The lease could not be handed over in time; it is being taken back.');
 }

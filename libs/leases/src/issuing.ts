@@ -3,6 +3,7 @@ import { tokenIsAlive } from '#libs/access';
 import { NoRoute, OutOfTime, PermissionDenied } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
+import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { MadeOfUser } from './lease.entity.js';
 
@@ -46,6 +47,7 @@ export class Issuing {
   constructor(
     private readonly manager: EntityManager,
     private readonly alarms: Alarms,
+    private readonly answers: IdempotentAnswers,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
@@ -119,10 +121,15 @@ export class Issuing {
   /**
    * Offers what was made; from here on the asker may accept it, for the hand-over time.
    * @param ttlMs time until it expires, in milliseconds.
-   * @throws OutOfTime when the intent was taken back meanwhile or its caller has left.
+   * @param kept the answer to keep, where it was asked for with an idempotency key.
+   * @throws OutOfTime when the intent was taken back meanwhile or its caller has left, or another command has the key.
    */
-  async offer(leaseId: string, accessKeyId: string, ttlMs: number): Promise<void> {
-    const offered = (await this.manager.query(
+  async offer(leaseId: string, accessKeyId: string, ttlMs: number, kept?: KeptAnswer): Promise<void> {
+    await this.keeping(leaseId, kept, (manager) => this.offerIn(manager, leaseId, accessKeyId, ttlMs));
+  }
+
+  private async offerIn(manager: EntityManager, leaseId: string, accessKeyId: string, ttlMs: number): Promise<void> {
+    const offered = (await manager.query(
       `with offered as (
          update leases set state = 'offered', access_key_id = $2, issued_at = now(),
            expires_at = now() + $3 * interval '1 ms', due_at = now() + $4 * interval '1 ms'
@@ -167,11 +174,17 @@ export class Issuing {
 
   /**
    * Stores a lease of STS, active at once: nothing in AWS must be taken back, so there is nothing to accept.
+   * @param kept the answer to keep, where it was asked for with an idempotency key.
    * @returns milliseconds until AWS ends it.
-   * @throws OutOfTime when the command was delivered before or its caller has left; PermissionDenied, NoRoute as `open`.
+   * @throws OutOfTime when the command was delivered before or its caller has left, or another command has the key;
+   * PermissionDenied, NoRoute as `open`.
    */
-  async openSts(lease: StsLease): Promise<number> {
-    const [opened] = (await this.manager.query(
+  async openSts(lease: StsLease, kept?: KeptAnswer): Promise<number> {
+    return this.keeping(lease.leaseId, kept, (manager) => this.openStsIn(manager, lease));
+  }
+
+  private async openStsIn(manager: EntityManager, lease: StsLease): Promise<number> {
+    const [opened] = (await manager.query(
       `with alive as (
          select 1 from tokens, mounts where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
        ), command as (
@@ -185,11 +198,23 @@ export class Issuing {
       [...openingValues(lease), lease.accessKeyId, lease.expiresAt, this.timing.commandMemoryMs, lease.credentialType],
     )) as { ttlMs: number }[];
     if (opened) return opened.ttlMs;
-    const [command] = (await this.manager.query(`select 1 from commands where id = $1`, [
-      lease.commandId,
-    ])) as unknown[];
-    if (!command) await refuseEnded(this.manager, lease);
+    const [command] = (await manager.query(`select 1 from commands where id = $1`, [lease.commandId])) as unknown[];
+    if (!command) await refuseEnded(manager, lease);
     throw new OutOfTime();
+  }
+
+  /** Answer and lease are one commit: no lease that may be accepted is without its answer, and no key has two. */
+  private async keeping<T>(
+    leaseId: string,
+    kept: KeptAnswer | undefined,
+    write: (manager: EntityManager) => Promise<T>,
+  ): Promise<T> {
+    if (!kept) return write(this.manager);
+    return this.manager.transaction(async (manager) => {
+      const written = await write(manager);
+      await this.answers.keep(manager, leaseId, kept);
+      return written;
+    });
   }
 
   /** The values of `insertIntent`; the intent is due a margin after its caller's wait. */

@@ -13,6 +13,8 @@ export const leaseTimingSchema = z.object({
   marginMs: ms(5_000),
   /** From offer to acceptance. */
   handOverMs: ms(15_000),
+  /** How long an answer is kept for who asks again under the same Idempotency-Key; at least the hand-over, at most the lease. */
+  idempotencyMs: ms(300_000),
   sweepEveryMs: ms(5_000),
   /** For how long a worker has a due lease to itself; extended while it works. */
   claimMs: ms(15_000),

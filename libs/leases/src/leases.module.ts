@@ -6,6 +6,7 @@ import { Accepting } from './accepting.js';
 import { Alarms } from './alarms.js';
 import { Counting } from './counting.js';
 import { Finding } from './finding.js';
+import { IdempotentAnswers } from './idempotent-answers.js';
 import { Issuing } from './issuing.js';
 import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
@@ -21,6 +22,7 @@ const rooms = [
   Alarms,
   Counting,
   Finding,
+  IdempotentAnswers,
   Issuing,
   LeaseNews,
   LeaseWatch,

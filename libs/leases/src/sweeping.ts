@@ -79,8 +79,14 @@ export class Sweeping {
     }
   }
 
-  /** Forgets command ids a day after their lease, and ended rows after the retention time. */
+  /** Forgets kept answers at the end of their window, command ids a day after their lease, ended rows after the retention time. */
   async forget(): Promise<void> {
+    await this.repeat(
+      `with old as (select id from idempotent_answers where ends_at <= now() limit ${batch} for update skip locked),
+         gone as (delete from idempotent_answers k using old where k.id = old.id returning 1)
+       select count(*)::int as count from gone`,
+      [],
+    );
     await this.repeat(
       `with old as (select id from commands where forget_at <= now() limit ${batch} for update skip locked),
          gone as (delete from commands using old where commands.id = old.id returning 1)

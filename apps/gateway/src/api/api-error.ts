@@ -4,6 +4,7 @@ import { CodedError, type ErrorCode } from '#libs/contracts';
 /** The HTTP status of every error code (contract.md 1.7, 1.8, 5.2). */
 const statusOf: Record<ErrorCode, HttpStatus> = {
   invalid_request: HttpStatus.BAD_REQUEST,
+  idempotency_key_reused: HttpStatus.UNPROCESSABLE_ENTITY,
   permission_denied: HttpStatus.FORBIDDEN,
   role_not_found: HttpStatus.BAD_REQUEST,
   not_found: HttpStatus.NOT_FOUND,

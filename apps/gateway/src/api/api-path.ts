@@ -19,6 +19,8 @@ export interface ApiRequest<Fields> {
   hangUp: AbortSignal;
   /** The header of that name; '' when absent. */
   accept: string;
+  /** The header of that name, as it was sent. */
+  idempotencyKey?: string;
 }
 
 /** A request of a caller whose token was checked. */
@@ -48,6 +50,8 @@ export interface ApiAnswer {
   bare?: Record<string, unknown>;
   /** The whole body where it is no JSON, and its Content-Type. */
   text?: { type: string; body: string };
+  /** Beside those that every answer has. */
+  headers?: Record<string, string>;
   /** Called when the caller hung up before the last byte of this answer was written. */
   undelivered?: () => Promise<void>;
 }

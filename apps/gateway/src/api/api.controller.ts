@@ -34,6 +34,7 @@ export class ApiController {
         request.raw.headersDistinct['content-type']?.[0],
       );
       asked.accept = request.headers.accept;
+      asked.idempotencyKey = request.headers['idempotency-key']?.toString();
       noted.operation = asked.help ? 'help' : asked.operation;
       refuseUnserved(request.headers);
       const answer = await this.api.handle(asked, tokenOf(request.headers), id, hangUp, (route) => {
@@ -60,7 +61,7 @@ export class ApiController {
       const { status, body } = toBody(answer, id);
       this.outcomes.answered(noted, status);
       if (answer.text) sendText(reply, status, answer.text);
-      else send(reply, status, body);
+      else send(reply, status, body, answer.headers);
     } catch (thrown) {
       const error = databaseIsAway(thrown);
       const { status, errors } = errorAnswer(error);

@@ -81,7 +81,8 @@ export class Api {
     hangUp: AbortSignal,
     onRoute: (route: string) => void,
   ): Promise<ApiAnswer> {
-    const base = { id, path: asked.path, hangUp, accept: asked.accept ?? '', onRoute };
+    const { path, accept = '', idempotencyKey } = asked;
+    const base = { id, path, hangUp, accept, idempotencyKey, onRoute };
     const openMatch = this.open.match(asked.path);
     if (openMatch && !asked.help) return this.run(asked, openMatch, base);
 

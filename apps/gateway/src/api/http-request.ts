@@ -13,8 +13,9 @@ export interface VaultRequest {
   query: Record<string, unknown>;
   /** `?help=` with any value, or the verb `HELP`. */
   help: boolean;
-  /** The header of that name. */
+  /** The headers of these names. */
   accept?: string;
+  idempotencyKey?: string;
 }
 
 /** The method is none of the API's (contract.md 1.1). */

@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { IssueLeaseReply } from '#libs/contracts';
-import { Accepting } from '#libs/leases';
+import { idempotencyKey, type IssueLeaseReply, InvalidRequest } from '#libs/contracts';
 import { z } from 'zod';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { IssuerClient } from '../issuer-client.js';
@@ -17,10 +16,7 @@ const wish = z.object({
 /** `creds` and `sts`: a credential for the caller alone (contract.md 2.5). */
 @Injectable()
 export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
-  constructor(
-    private readonly issuers: IssuerClient,
-    private readonly accepting: Accepting,
-  ) {}
+  constructor(private readonly issuers: IssuerClient) {}
 
   paths(): ApiPath<EngineRequest<unknown>>[] {
     const issue = operation<typeof wish, EngineRequest<unknown>>(wish, (request) => this.issue(request));
@@ -30,7 +26,8 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         synopsis: 'Generate AWS credentials from a specific role.',
         description:
           'The answer holds an access key, its secret key and, for an STS credential, its token. The keys of an IAM\n' +
-          'user may take some seconds until every AWS service knows them; those of STS work at once.',
+          'user may take some seconds until every AWS service knows them; those of STS work at once.\n' +
+          'Asked again with the same Idempotency-Key header, it gives the same credential for some minutes.',
         operations: { read: issue, update: issue },
         readsQuery: true,
       },
@@ -41,7 +38,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
     request: Omit<EngineRequest<unknown>, 'fields'> & { fields: z.output<typeof wish> },
   ): Promise<ApiAnswer> {
     const { fields, params, path, mount, token, id, hangUp } = request;
-    const issued = await this.issuers.issue(
+    const { reply: issued, undo } = await this.issuers.issue(
       {
         requestId: id,
         token,
@@ -51,6 +48,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         ttlSeconds: fields.ttl,
         roleArn: fields.role_arn,
         roleSessionName: fields.role_session_name,
+        idempotencyKey: checkedKey(request.idempotencyKey),
       },
       hangUp,
     );
@@ -60,9 +58,18 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
       leaseDuration: issued.leaseDuration,
       data: toWire(issued),
       warnings: issued.ttlCut ? [ttlCutWarning(issued.ttlCut)] : [],
-      undelivered: () => this.accepting.undo(issued.leaseId),
+      undelivered: undo,
+      headers: issued.replayed ? { 'Idempotency-Replayed': 'true' } : undefined,
     };
   }
+}
+
+/** @throws InvalidRequest for a header that is there and is no key: its caller would rely on it. */
+function checkedKey(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const key = idempotencyKey.safeParse(header);
+  if (!key.success) throw new InvalidRequest(key.error.issues[0]!.message);
+  return key.data;
 }
 
 function toWire({ credentialType, credential, leaseDuration, stsTtl }: IssueLeaseReply): Record<string, unknown> {

@@ -153,7 +153,9 @@ describe('a retry with the same idempotency key', () => {
     it('gives the same credential, in a row, at once, and over HTTP', async () => {
       const first = await issue(client(), 'amqp');
       const others = await Promise.all([issue(client(), 'amqp'), issue(client(), 'amqp')]);
-      for (const other of others) expect(other).toEqual({ ...first, replayed: true });
+      for (const other of others) {
+        expect(other).toEqual({ ...first, leaseDuration: expect.any(Number), replayed: true });
+      }
       expect(lentBy(await ask('amqp'))).toMatchObject({ leaseId: first.leaseId, keys: heldAs(first).keys });
       await comesToRest(world, [heldAs(first)]);
     });

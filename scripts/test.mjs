@@ -8,7 +8,7 @@ import { obtainServers, ServersRefused } from './servers/index.mjs';
 import { orSayWhyNot, root, setup } from './setup.mjs';
 
 /** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
-const limitMs = 20 * 60_000;
+const limitMs = 30 * 60_000;
 
 const say = (line) => process.stdout.write(`${line}\n`);
 

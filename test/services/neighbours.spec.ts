@@ -213,7 +213,6 @@ describe('services whose neighbours fail under load', () => {
       renewal: 'update leases set expires_at = now() + $2',
       'request to revoke': 'expires_at = least(expires_at, now()),',
       claim: 'a worker stopped while it was taking this lease back',
-      'look before the end': 'as "overdueMs" from leases',
       end: 'update leases set state = $3, end_reason = coalesce($4, end_reason)',
       commit: 'COMMIT',
     };

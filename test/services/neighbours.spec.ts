@@ -54,7 +54,7 @@ describe('services whose neighbours fail under load', () => {
       },
     });
     await world.mount();
-    for (const role of ['deploy', 'made', 'offered']) await writeRole(world, role);
+    for (const role of ['deploy', 'leaving', 'made', 'offered']) await writeRole(world, role);
     await world.mount('brief');
     await world.http.must(204, 'PUT', 'brief/config/lease', { lease: `${briefMs / 1000}s`, lease_max: '1h' });
     await world.http.must(204, 'PUT', 'brief/roles/deploy', {
@@ -220,10 +220,18 @@ describe('services whose neighbours fail under load', () => {
     for (const [name, statement] of Object.entries(statements)) {
       proxy.cut(statement, 2);
       // An ambiguous key: the command needs another attempt, the one transaction of an issue with several statements.
-      world.simulator.faults.loseReply({ action: 'CreateAccessKey', times: 1 });
-      const left = ask('deploy', AbortSignal.timeout(60));
-      const [first, second] = await Promise.all([ask('deploy'), ask('deploy'), left.catch(() => undefined)]);
-      const answers = [first, second];
+      const { faults } = world.simulator;
+      faults.loseReply({ action: 'CreateAccessKey', userName: '*-deploy-*', times: 1 });
+      // And a caller who leaves while AWS is being asked, where it comes so far.
+      const hold = faults.hold('CreateUser', 'before', { userName: '*-leaving-*' });
+      const leaving = new AbortController();
+      const left = ask('leaving', leaving.signal).catch(() => undefined);
+      const both = Promise.all([ask('deploy'), ask('deploy')]);
+      await Promise.race([hold.reached, left]);
+      leaving.abort();
+      await left;
+      hold.release();
+      const answers = await both;
       for (const answer of answers) expect([200, 503]).toContain(answer.status);
       const [one, ...others] = answers.flatMap((answer) => (answer.status === 200 ? [lentBy(answer)] : []));
       if (one) kept.push(one);

@@ -18,7 +18,7 @@ issuer=$(hash_of REDIS_ISSUER_PASSWORD "${REDIS_ISSUER_PASSWORD-}")
 revoker=$(hash_of REDIS_REVOKER_PASSWORD "${REDIS_REVOKER_PASSWORD-}")
 
 # What BullMQ sends by itself, and what its scripts call: they have the rights of the user who runs them.
-connect='+ping +info +client|setname +multi +exec +eval +evalsha'
+connect='+ping +info +time +client|setname +multi +exec +eval +evalsha'
 set_alarms='+del +exists +get +hget +hmget +hmset +hset +incr +lindex +llen +lpos +lpush +lrange +persist +pttl +rpop
   +rpush +sadd +scard +set +xadd +zadd +zcard +zcount +zrange +zrem +zrevrangebyscore +zscore'
 take_alarms='+bzpopmin +hdel +hexists +hgetall +hincrby +lrem +ltrim +pexpire +rpoplpush +smembers +srem +xtrim +zpopmin

@@ -5,6 +5,8 @@ import {
   CommandServer,
   databaseModule,
   MetricsModule,
+  RateBudget,
+  RedisPaces,
   redisQueueModule,
   runService,
   watchDependencies,
@@ -15,6 +17,7 @@ import { IssuerModule } from './issuer.module.js';
 /** One issuer as a process of its own; any number of them share the queue of commands. */
 await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) => {
   const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
+  const budget = new RateBudget(new RedisPaces(env.REDIS_URL, env.LEASEHOLD_NAMESPACE));
   const server = new CommandServer(broker, env.LEASEHOLD_ISSUER_KEY, env.LEASEHOLD_PREFETCH);
   const app = await NestFactory.createMicroservice(
     IssuerModule.configured(
@@ -25,7 +28,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
-      surroundingsOf(env),
+      { ...surroundingsOf(env), budget },
       env.LEASEHOLD_OBSERVE,
     ),
     { strategy: server, logger, abortOnError: false },
@@ -35,5 +38,10 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
   metrics.gauge('leasehold_commands_in_flight', 'Commands at work now.', () => server.underWay);
   metrics.gauge('leasehold_commands_waiting', 'Commands that wait for any issuer.', () => server.waiting());
   await app.listen();
-  return app;
+  return {
+    close: async () => {
+      await app.close();
+      budget.close();
+    },
+  };
 });

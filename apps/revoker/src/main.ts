@@ -5,6 +5,8 @@ import {
   databaseModule,
   EventExchange,
   MetricsModule,
+  RateBudget,
+  RedisPaces,
   redisQueueModule,
   runService,
   watchDependencies,
@@ -16,6 +18,7 @@ import { RevokerModule } from './revoker.module.js';
 /** One revoker as a process of its own; any number of them share alarms and sweep. */
 await runService('revoker', revokerEnv, async (env, { logger, health, metrics }) => {
   const events = new EventExchange({ url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE });
+  const budget = new RateBudget(new RedisPaces(env.REDIS_URL, env.LEASEHOLD_NAMESPACE));
   const app = await NestFactory.createApplicationContext(
     RevokerModule.configured(
       [
@@ -25,7 +28,7 @@ await runService('revoker', revokerEnv, async (env, { logger, health, metrics })
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
-      surroundingsOf(env),
+      { ...surroundingsOf(env), budget },
       events,
       env.LEASEHOLD_OBSERVE,
     ),
@@ -40,6 +43,7 @@ await runService('revoker', revokerEnv, async (env, { logger, health, metrics })
     close: async () => {
       await app.close();
       await events.close();
+      budget.close();
     },
   };
 });

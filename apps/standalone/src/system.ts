@@ -14,6 +14,7 @@ import {
   migrate,
   migrateQueue,
   queueModule,
+  RateBudget,
   StartRefused,
 } from '#libs/runtime';
 import { DataSource } from 'typeorm';
@@ -51,7 +52,8 @@ const issueQueue = 'lease-issue';
  * @throws StartRefused with one sentence for a person.
  */
 export async function startSystem(options: SystemOptions): Promise<RunningSystem> {
-  const { databaseUrl, timing, surroundings, logger } = options;
+  const { databaseUrl, timing, logger } = options;
+  const surroundings = { budget: new RateBudget(), ...options.surroundings };
   await migrate(databaseUrl);
   await migrateQueue(databaseUrl);
   await requireMasterKey(databaseUrl, options.masterKey);

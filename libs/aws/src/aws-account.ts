@@ -15,7 +15,7 @@ import {
 } from '@aws-sdk/client-sts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { CredentialProvider } from './ambient-credentials.js';
-import { type AttemptEnd, call, type CallRules, type Patience } from './aws-call.js';
+import { type AttemptEnd, call, type CallClass, type CallRules, type Patience } from './aws-call.js';
 import { AwsRefused } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
 
@@ -36,6 +36,20 @@ export interface RootSettings {
   freshForMs?: number;
 }
 
+/**
+ * The budget of calls that an account has at AWS, shared by all who call it. A budget is named by account and API
+ * (`123456789012:iam`).
+ */
+export interface Budget {
+  /**
+   * Waits for the turn of one call, for `withinMs` milliseconds; `calls`: how many are to be made in that time, this one counted.
+   * @throws {OverBudget} when it would not come in time
+   */
+  take(turn: { budget: string; by: CallClass; withinMs: number; calls: number }): Promise<void>;
+  /** AWS answered a call that left at `sentAt` (`performance.now()`); `throttled`: it asked to slow down. */
+  answered(budget: string, sentAt: number, throttled: boolean): void;
+}
+
 /** What a mount gets that names nothing itself, and the limits of every call. */
 export interface AwsSurroundings {
   ambientCredentials: () => CredentialProvider;
@@ -50,6 +64,8 @@ export interface AwsSurroundings {
   maxSockets?: number;
   /** Pause before the second attempt, milliseconds; 200, doubled from attempt to attempt. */
   backoffMs?: number;
+  /** Unset: calls are made as they come. */
+  budget?: Budget;
   /** Hears of every call, once per attempt. */
   onCall?: (call: AwsCall) => void;
 }
@@ -134,6 +150,9 @@ export class AwsAccount {
   readonly #maxRetries: number;
   readonly #freshUntil: number;
   readonly #onCall: AwsSurroundings['onCall'];
+  readonly #budget: AwsSurroundings['budget'];
+  /** By which its budget is named until it is known. */
+  #accountId: string;
   #identity: Promise<CallerIdentity | AwsFailure> | undefined;
   #underWay = 0;
   #retired = false;
@@ -150,6 +169,8 @@ export class AwsAccount {
     this.#patience = { requestTimeoutMs, backoffMs, retries: retriesOtherwise };
     this.#maxRetries = root.maxRetries;
     this.#onCall = surroundings.onCall;
+    this.#budget = surroundings.budget;
+    this.#accountId = `mount-${root.mountId}`;
     this.#freshUntil = performance.now() + (root.freshForMs ?? 0);
 
     const region = root.region || surroundings.ambientRegion;
@@ -216,7 +237,15 @@ export class AwsAccount {
     attempt: Parameters<typeof call<O>>[0],
   ): Promise<O> {
     const action = Command.name.replace(/Command$/, '');
-    const onAttempt = (end: AttemptEnd) => this.#onCall?.({ service, action, ...end });
+    const budget = `${this.#accountId}:${service}`;
+    const by = rules.by ?? (rules.fence ? 'issue' : 'revoke');
+    const awaitTurn = (withinMs: number) => this.#budget?.take({ budget, by, withinMs, calls: rules.calls ?? 1 });
+    const onAttempt = (end: AttemptEnd) => {
+      if (end.awsCode !== '' || end.kind === 'ok') {
+        this.#budget?.answered(budget, performance.now() - end.ms, end.kind === 'throttled');
+      }
+      this.#onCall?.({ service, action, ...end });
+    };
     const retries = this.#maxRetries >= 0 ? this.#maxRetries : retriesWhileCreating;
     const isYoung = (refusal: AwsFailure) =>
       (refusal.awsCode === 'InvalidClientTokenId' && performance.now() < this.#freshUntil) ||
@@ -226,6 +255,7 @@ export class AwsAccount {
       return await call(attempt, rules.fence ? { ...this.#patience, retries } : this.#patience, {
         ...rules,
         isYoung,
+        awaitTurn,
         onAttempt,
       });
     } finally {
@@ -237,8 +267,9 @@ export class AwsAccount {
   /** A failure is handed to everybody who asked, and is forgotten: each tells it in the words of its own purpose. */
   async #askIdentity(): Promise<CallerIdentity | AwsFailure> {
     try {
-      const { Account: accountId, Arn: arn } = await this.sts(GetCallerIdentityCommand, {});
+      const { Account: accountId, Arn: arn } = await this.sts(GetCallerIdentityCommand, {}, { by: 'upkeep' });
       if (!accountId || !arn) throw AwsFailure.unreadable();
+      this.#accountId = accountId;
       return { accountId, arn, partition: arn.split(':')[1] ?? '' };
     } catch (error) {
       this.#identity = undefined;

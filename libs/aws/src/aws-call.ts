@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { OverBudget } from '#libs/contracts';
 import { AwsFailure, type FailureKind, type NetworkError, TimeIsOver, type Wire } from './aws-failure.js';
 import type { Fence } from './fence.js';
 
@@ -12,14 +13,23 @@ export interface Patience {
   retries: number;
 }
 
+/** Who a call is for; each has its share of AWS's budget. */
+export type CallClass = 'issue' | 'revoke' | 'upkeep';
+
 /** What one kind of call needs beyond the ordinary. */
 export interface CallRules {
   /** For what creates: nothing is sent, awaited or tried again once it is closed. */
   fence?: Fence;
   /** For what must not be sent twice when the first went unanswered (CreateAccessKey). */
   onceOnly?: boolean;
+  /** Unset: `issue` with a fence, `revoke` without. */
+  by?: CallClass;
+  /** How many calls there will be, this one counted, before its caller has what it wants; 1. */
+  calls?: number;
   /** Tells a refusal that is only AWS lagging behind itself (aws-facts.md, "Eventual consistency") from a real one. */
   isYoung?: (refusal: AwsFailure) => boolean;
+  /** Lets an attempt go when its turn has come. @throws {OverBudget} when that is not within the time, in milliseconds */
+  awaitTurn?: (withinMs: number) => Promise<void> | undefined;
   /** Hears how every single attempt ended. */
   onAttempt?: (end: AttemptEnd) => void;
 }
@@ -50,6 +60,14 @@ export async function call<O>(attempt: Attempt<O>, patience: Patience, rules: Ca
 
   let unanswered = false;
   for (let tries = 1; ; tries++) {
+    try {
+      await rules.awaitTurn?.(remainingMs());
+    } catch (error) {
+      if (!(error instanceof OverBudget)) throw error;
+      const failure = AwsFailure.overBudget(error);
+      failure.unanswered = unanswered;
+      throw failure;
+    }
     const wire: Wire = { sent: false };
     const begunAt = performance.now();
     const tell = (kind: AttemptEnd['kind'], awsCode = '') =>
@@ -88,6 +106,7 @@ export async function call<O>(attempt: Attempt<O>, patience: Patience, rules: Ca
 function mayTryAgain(failure: AwsFailure, tries: number, patience: Patience, rules: CallRules): boolean {
   switch (failure.kind) {
     case 'refused':
+    case 'over_budget':
     case 'late':
       return false;
     case 'skewed':

@@ -1,4 +1,4 @@
-import { type CodedError, OutOfTime } from '#libs/contracts';
+import { type CodedError, OutOfTime, OverBudget } from '#libs/contracts';
 import { AwsRefused, AwsThrottled, AwsUnreachable } from './aws-errors.js';
 
 /**
@@ -8,10 +8,11 @@ import { AwsRefused, AwsThrottled, AwsUnreachable } from './aws-errors.js';
  * - `skewed`: AWS disliked our clock; the SDK has corrected its own by AWS's since.
  * - `unsent`: the request never left this process.
  * - `unanswered`: it left and no readable answer came, or a 5xx: AWS may have done the work.
+ * - `over_budget`: it was not let out, because AWS's budget is used up (`Budget`).
  * - `late`: the fence closed; whether the request had left is `unanswered` on the failure.
  */
 export type FailureKind =
-  'refused' | 'throttled' | 'concurrent' | 'young' | 'skewed' | 'unsent' | 'unanswered' | 'late';
+  'refused' | 'throttled' | 'concurrent' | 'young' | 'skewed' | 'unsent' | 'unanswered' | 'over_budget' | 'late';
 
 const throttleCodes = new Set([
   'Throttling',
@@ -75,6 +76,12 @@ export class AwsFailure extends Error {
     return AwsFailure.unreadable(metadata.httpStatusCode);
   }
 
+  static overBudget(refusal: OverBudget): AwsFailure {
+    const failure = AwsFailure.onTheWay('over_budget', refusal.message, false);
+    failure.cause = refusal;
+    return failure;
+  }
+
   /** A reply that lacks what it must hold; AWS did the work all the same. */
   static unreadable(status?: number): AwsFailure {
     const detail = 'the reply could not be read' + (status === undefined ? '' : ` (status code ${status})`);
@@ -121,6 +128,10 @@ export class AwsFailure extends Error {
     switch (this.kind) {
       case 'late':
         return new OutOfTime();
+      case 'over_budget': {
+        const { retryAfterSeconds = 1 } = this.cause as OverBudget;
+        return new OverBudget(prefix === undefined ? this.detail : `${prefix}: ${this.detail}`, retryAfterSeconds);
+      }
       case 'throttled':
         return new AwsThrottled(this.awsCode, text, { cause: this });
       case 'unsent':

@@ -117,7 +117,8 @@ async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence):
     ...(tags.length > 0 && { Tags: tags }),
   };
   try {
-    await account.iam(CreateUserCommand, input, { fence, isYoung: stillChanging });
+    const calls = 2 + plan.policyArns.length + plan.groups.length + (plan.inlinePolicy ? 1 : 0);
+    await account.iam(CreateUserCommand, input, { fence, calls, isYoung: stillChanging });
   } catch (error) {
     if (!(error instanceof AwsFailure)) throw error;
     // Ours only after our own unanswered try of that very name; else it is a stranger's user.

@@ -10,6 +10,7 @@ export {
   AwsAccounts,
   type AwsCall,
   type AwsSurroundings,
+  type Budget,
   type CallerIdentity,
   type RootSettings,
 } from './aws-account.js';

@@ -1,14 +1,22 @@
 import { z } from 'zod';
 import { CodedError, type ErrorCode } from './errors.js';
 
-const wire = z.object({ code: z.string(), message: z.string(), retryable: z.boolean() });
+const wire = z.object({
+  code: z.string(),
+  message: z.string(),
+  retryable: z.boolean(),
+  retryAfterSeconds: z.int().positive().optional(),
+});
 
 /** The form in which an error crosses a process. */
 export type CodedErrorWire = z.infer<typeof wire>;
 
 /** Code, message and retryable of an error with a code; nothing of any other error but that it happened. */
 export function toWire(error: unknown): CodedErrorWire {
-  if (error instanceof CodedError) return { code: error.code, message: error.message, retryable: error.retryable };
+  if (error instanceof CodedError) {
+    const { code, message, retryable, retryAfterSeconds } = error;
+    return { code, message, retryable, ...(retryAfterSeconds && { retryAfterSeconds }) };
+  }
   return { code: 'internal', message: 'internal error', retryable: false };
 }
 
@@ -16,6 +24,6 @@ export function toWire(error: unknown): CodedErrorWire {
 export function fromWire(value: unknown): CodedError | null {
   const parsed = wire.safeParse(value);
   if (!parsed.success) return null;
-  const { code, message, retryable } = parsed.data;
-  return new CodedError(code as ErrorCode, message, { retryable });
+  const { code, message, ...rest } = parsed.data;
+  return new CodedError(code as ErrorCode, message, rest);
 }

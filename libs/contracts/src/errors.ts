@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'aws_refused'
   | 'aws_throttled'
   | 'aws_unreachable'
+  | 'over_budget'
   | 'revocation_failed'
   | 'out_of_time'
   | 'unavailable'
@@ -23,15 +24,18 @@ export type ErrorCode =
 export class CodedError extends Error {
   /** True when the same request may succeed later without being changed. */
   readonly retryable: boolean;
+  /** In how many seconds that is worth a try, where we know. */
+  readonly retryAfterSeconds?: number;
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { retryable?: boolean; cause?: unknown } = {},
+    options: { retryable?: boolean; retryAfterSeconds?: number; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = new.target.name;
     this.retryable = options.retryable ?? false;
+    this.retryAfterSeconds = options.retryAfterSeconds;
   }
 }
 
@@ -77,6 +81,13 @@ export class NotFound extends CodedError {
 export class NoRoute extends CodedError {
   constructor(message: string) {
     super('no_route', message);
+  }
+}
+
+/** A limit of ours, kept so that AWS's is not met: refused before AWS is asked. */
+export class OverBudget extends CodedError {
+  constructor(message: string, retryAfterSeconds: number) {
+    super('over_budget', message, { retryable: true, retryAfterSeconds });
   }
 }
 

@@ -14,6 +14,7 @@ const statusOf: Record<ErrorCode, HttpStatus> = {
   aws_refused: HttpStatus.BAD_REQUEST,
   aws_throttled: HttpStatus.BAD_GATEWAY,
   aws_unreachable: HttpStatus.BAD_REQUEST,
+  over_budget: HttpStatus.TOO_MANY_REQUESTS,
   revocation_failed: HttpStatus.BAD_REQUEST,
   out_of_time: HttpStatus.SERVICE_UNAVAILABLE,
   unavailable: HttpStatus.SERVICE_UNAVAILABLE,
@@ -24,6 +25,8 @@ const statusOf: Record<ErrorCode, HttpStatus> = {
 export interface ErrorAnswer {
   status: number;
   errors: string[];
+  /** Seconds, for the header Retry-After. */
+  retryAfter?: number;
 }
 
 /** Go's form of a list with one error, which the peers wrap most texts in. */
@@ -35,5 +38,9 @@ export function wrapped(text: string): string {
 export function errorAnswer(error: unknown): ErrorAnswer {
   if (!(error instanceof CodedError)) return { status: 500, errors: [wrapped('internal error')] };
   if (error.code === 'internal') return { status: 500, errors: [wrapped('internal error')] };
-  return { status: statusOf[error.code], errors: error.message ? [error.message] : [] };
+  return {
+    status: statusOf[error.code],
+    errors: error.message ? [error.message] : [],
+    retryAfter: error.retryAfterSeconds,
+  };
 }

@@ -64,8 +64,9 @@ export class ApiController {
       else send(reply, status, body, answer.headers);
     } catch (thrown) {
       const error = databaseIsAway(thrown);
-      const { status, errors } = errorAnswer(error);
+      const { status, errors, retryAfter } = errorAnswer(error);
       this.outcomes.failed(noted, status, error, hangUp.aborted);
+      if (retryAfter !== undefined) void reply.header('retry-after', String(retryAfter));
       send(reply, status, { errors });
     }
   }

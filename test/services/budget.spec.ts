@@ -1,0 +1,186 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startRedis } from '#servers';
+import { RateBudget, RedisPaces } from '#libs/runtime';
+import { Redis } from 'ioredis';
+import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
+import { type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
+import { HttpClient } from '../support/http-client.js';
+import { Callers } from '../support/load.js';
+import { newFleet } from '../support/services.js';
+import { eventually, freshDatabase, quickTiming } from '../support/world.js';
+
+const token = `test-${randomBytes(12).toString('hex')}`;
+const tell = (line: string) => process.stderr.write(`    ${line}\n`);
+
+type Kind = 'gateway' | 'issuer' | 'revoker';
+
+/** So that a credential takes ten calls: this is about AWS's budget, not about the machine's. */
+const policyArns = Array.from({ length: 8 }, (_, index) => `arn:aws:iam::aws:policy/Policy${index}`);
+const callsEach = 2 + policyArns.length;
+
+/** What AWS allows, in calls per second; small enough that the machine is not the limit. */
+const allowed = 60;
+
+describe("AWS's budget", () => {
+  let simulator: Simulator;
+  let root: { accessKeyId: string; secretAccessKey: string };
+  let drop: () => Promise<void>;
+  let databaseUrl: string;
+  const masterKey = randomBytes(32);
+  let fleet: Fleet;
+
+  beforeAll(async () => {
+    simulator = await startSimulator();
+    root = simulator.provisionRootIdentity({ userName: 'leasehold-root' });
+    ({ url: databaseUrl, drop } = await freshDatabase());
+  });
+
+  afterEach(async () => {
+    simulator.faults.clear();
+    await fleet?.close();
+  });
+
+  afterAll(async () => {
+    await simulator.close();
+    await drop();
+  });
+
+  /** A new system, which knows nothing of AWS's rate, on the same database. */
+  async function startFleet(issuers: number): Promise<HttpClient> {
+    fleet = newFleet({
+      databaseUrl,
+      masterKey,
+      timing: { ...quickTiming, callerWaitMs: 5_000, marginMs: 3_000, handOverMs: 5_000, claimMs: 5_000 },
+      aws: { url: simulator.url, ...root },
+    });
+    await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
+    const kinds: Kind[] = ['gateway', ...Array.from({ length: issuers }, () => 'issuer' as const)];
+    const [gateway] = await Promise.all(kinds.map(start));
+    const http = new HttpClient(gateway!.url, token);
+    const { status } = await http.call('POST', 'sys/mounts/aws', { type: 'aws' });
+    if (status !== 204) return http; // it is there already
+    await http.must(204, 'PUT', 'aws/config/root', {
+      access_key: root.accessKeyId,
+      secret_key: root.secretAccessKey,
+      region: 'us-east-1',
+    });
+    await http.must(204, 'PUT', 'aws/roles/deploy', { credential_type: 'iam_user', policy_arns: policyArns });
+    return http;
+  }
+
+  async function start(kind: Kind): Promise<Service> {
+    const service = await fleet.start(kind).serves();
+    await eventually(() => service.isReady());
+    return service;
+  }
+
+  /** How AWS answered the calls of a span that begins now. */
+  async function during(ms: number): Promise<{ perSecond: number; calls: number; throttled: number }> {
+    const from = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    const to = performance.now();
+    const calls = simulator.calls
+      .list({ service: 'iam' })
+      .filter(({ endedAtMs }) => endedAtMs >= from && endedAtMs < to);
+    const throttled = calls.filter((call) => call.outcome === 'Throttling').length;
+    return { perSecond: ((calls.length - throttled) / (to - from)) * 1000, calls: calls.length, throttled };
+  }
+
+  it('is found and kept to by one, two and four issuers at three times the load, also when AWS halves it', async () => {
+    const settled = { calls: 0, throttled: 0 };
+    for (const issuers of [1, 2, 4]) {
+      await startFleet(issuers);
+      const throttle = { ratePerSecond: allowed, burst: allowed, service: 'iam' as const };
+      simulator.faults.set({ usersPerAccount: 100_000, throttle });
+      const callers = new Callers(() => fleet.running('gateway'), token);
+      const asked: Promise<unknown>[] = [];
+      const offer = setInterval(() => asked.push(callers.ask()), 1000 / ((3 * allowed) / callsEach));
+      await during(5_000);
+      const whole = await during(6_000);
+      simulator.faults.set({ throttle: { ...throttle, ratePerSecond: allowed / 2 } });
+      const change = await during(4_000);
+      const half = await during(6_000);
+      simulator.faults.clear({ usersPerAccount: 100_000 });
+      clearInterval(offer);
+      await fleet.close();
+      await Promise.all(asked);
+      tell(
+        `${issuers} issuers: ${whole.perSecond.toFixed(1)} of ${allowed} calls/s, then ${half.perSecond.toFixed(1)} of ` +
+          `${allowed / 2}; throttled ${whole.throttled} of ${whole.calls}, then ${half.throttled} of ${half.calls}, and ` +
+          `${change.throttled} of ${change.calls} in the seconds between`,
+      );
+      expect(whole.perSecond).toBeGreaterThan(0.95 * allowed);
+      expect(half.perSecond).toBeGreaterThan((0.95 * allowed) / 2);
+      settled.calls += whole.calls + half.calls;
+      settled.throttled += whole.throttled + half.throttled;
+    }
+    const per1000 = (settled.throttled / settled.calls) * 1000;
+    tell(`settled: ${settled.throttled} of ${settled.calls} calls throttled, ${per1000.toFixed(1)} of 1,000`);
+    expect(per1000).toBeLessThan(5);
+  }, 120_000);
+
+  it('refuses with 429 and the seconds to wait what would not come to its turn, before AWS is asked', async () => {
+    const http = await startFleet(1);
+    simulator.faults.set({ throttle: { ratePerSecond: 10, burst: 1, service: 'iam' } });
+    const answers = await Promise.all(Array.from({ length: 40 }, () => http.call('GET', 'aws/creds/deploy')));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThan(10);
+    for (const { headers, body } of refused) {
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(body.errors).toEqual([
+        expect.stringMatching(/^Error creating IAM user: The calls that AWS allows .*try again in \d+ s\.$/),
+      ]);
+    }
+  }, 40_000);
+
+  it('is gone at in parts while Redis is away, revoking among them, and together again afterwards', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'budget-'));
+    const redis = await startRedis({ folder });
+    const workers = [1, 2].map(() => new RateBudget(new RedisPaces(redis.url, 'test')));
+    const budget = '123456789012:iam';
+    const probe = new Redis(redis.url);
+    /** How many of each class each worker is let go in two seconds of asking for more. */
+    const goesOf = async (worker: RateBudget, by: 'issue' | 'revoke' | 'upkeep') => {
+      let gone = 0;
+      const turn = { budget, by, withinMs: 2_000, calls: 1 };
+      await Promise.all(
+        Array.from({ length: by === 'upkeep' ? 1 : 200 }, () =>
+          worker.take(turn).then(
+            () => (gone += 1),
+            () => undefined,
+          ),
+        ),
+      );
+      return gone;
+    };
+    try {
+      // AWS complains to both, of some twenty calls a second.
+      for (const worker of workers) {
+        worker.answered(budget, performance.now(), true);
+        await eventually(async () => {
+          const pace = JSON.parse((await probe.get(`test:budget:${budget}`)) ?? '{"workers":{}}') as {
+            workers: object;
+          };
+          await goesOf(worker, 'upkeep');
+          return Object.keys(pace.workers).length === 1 + workers.indexOf(worker);
+        });
+      }
+      await redis.stop();
+      const alone = await Promise.all([goesOf(workers[0]!, 'issue'), goesOf(workers[1]!, 'revoke')]);
+      await redis.start();
+      const together = await Promise.all([goesOf(workers[0]!, 'issue'), goesOf(workers[1]!, 'revoke')]);
+      tell(`two workers in two seconds: ${alone.join(' and ')} calls without Redis, ${together.join(' and ')} with it`);
+      for (const gone of alone) expect(gone).toBeGreaterThan(0);
+      expect(alone[0]! + alone[1]!).toBeLessThan(200);
+    } finally {
+      for (const worker of workers) worker.close();
+      probe.disconnect();
+      await redis.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  }, 40_000);
+});

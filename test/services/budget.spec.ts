@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { startRedis } from '#servers';
 import { RateBudget, RedisPaces } from '#libs/runtime';
 import { Redis } from 'ioredis';
+import pg from 'pg';
 import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
 import { type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
 import { HttpClient } from '../support/http-client.js';
@@ -25,11 +26,14 @@ const callsEach = 2 + policyArns.length;
 /** What AWS allows, in calls per second; small enough that the machine is not the limit. */
 const allowed = 60;
 
+const timing = { ...quickTiming, callerWaitMs: 5_000, marginMs: 3_000, handOverMs: 5_000, claimMs: 5_000 };
+
 describe("AWS's budget", () => {
   let simulator: Simulator;
   let root: { accessKeyId: string; secretAccessKey: string };
   let drop: () => Promise<void>;
   let databaseUrl: string;
+  let database: pg.Pool;
   const masterKey = randomBytes(32);
   let fleet: Fleet;
 
@@ -37,6 +41,8 @@ describe("AWS's budget", () => {
     simulator = await startSimulator();
     root = simulator.provisionRootIdentity({ userName: 'leasehold-root' });
     ({ url: databaseUrl, drop } = await freshDatabase());
+    database = new pg.Pool({ connectionString: databaseUrl, max: 2 });
+    database.on('error', () => undefined);
   });
 
   afterEach(async () => {
@@ -46,16 +52,18 @@ describe("AWS's budget", () => {
 
   afterAll(async () => {
     await simulator.close();
+    await database.end();
     await drop();
   });
 
   /** A new system, which knows nothing of AWS's rate, on the same database. */
-  async function startFleet(issuers: number): Promise<HttpClient> {
+  async function startFleet(issuers: number, env: Record<string, string> = {}): Promise<HttpClient> {
     fleet = newFleet({
       databaseUrl,
       masterKey,
-      timing: { ...quickTiming, callerWaitMs: 5_000, marginMs: 3_000, handOverMs: 5_000, claimMs: 5_000 },
+      timing,
       aws: { url: simulator.url, ...root },
+      env,
     });
     await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
     const kinds: Kind[] = ['gateway', ...Array.from({ length: issuers }, () => 'issuer' as const)];
@@ -123,7 +131,7 @@ describe("AWS's budget", () => {
     expect(per1000).toBeLessThan(5);
   }, 120_000);
 
-  it('refuses with 429 and the seconds to wait what would not come to its turn, before AWS is asked', async () => {
+  it('refuses with 429 and the seconds to wait what would not come to its turn', async () => {
     const http = await startFleet(1);
     simulator.faults.set({ throttle: { ratePerSecond: 10, burst: 1, service: 'iam' } });
     const answers = await Promise.all(Array.from({ length: 40 }, () => http.call('GET', 'aws/creds/deploy')));
@@ -131,11 +139,46 @@ describe("AWS's budget", () => {
     expect(refused.length).toBeGreaterThan(10);
     for (const { headers, body } of refused) {
       expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
-      expect(body.errors).toEqual([
-        expect.stringMatching(/^Error creating IAM user: The calls that AWS allows .*try again in \d+ s\.$/),
-      ]);
+      expect(body.errors).toEqual([expect.stringMatching(/: The calls that AWS allows .*try again in \d+ s\.$/)]);
     }
   }, 40_000);
+
+  it('counts users before AWS is asked: of 200 requests at once for 10 places exactly 10 succeed', async () => {
+    const before = await living();
+    const http = await startFleet(2, {
+      LEASEHOLD_AWS_USERS: String(before + 10),
+      LEASEHOLD_TIMING: JSON.stringify({ ...timing, callerWaitMs: 60_000, handOverMs: 15_000 }),
+    });
+    const asked = simulator.calls.count({ action: 'CreateUser' });
+    const answers = await Promise.all(Array.from({ length: 200 }, () => http.call('GET', 'aws/creds/deploy')));
+    const created = simulator.calls.count({ action: 'CreateUser' }) - asked;
+    const refused = answers.filter(({ status }) => status === 429);
+    tell(`200 requests for 10 places: ${created} CreateUser, ${refused.length} refused with 429`);
+    const made = answers.filter(({ status }) => status === 200).length;
+    expect({ made, refused: refused.length, created }).toEqual({ made: 10, refused: 190, created: 10 });
+    expect(refused[0]!.headers.get('retry-after')).toBe('10');
+    expect(refused[0]!.body.errors).toEqual([
+      `AWS account ${simulator.account().id} has no place for another IAM user: it may have ${before + 10}, and they are all ` +
+        'taken; try again when a lease has ended.',
+    ]);
+
+    const { body } = answers.find(({ status }) => status === 200)!;
+    await start('revoker');
+    await http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: body.lease_id });
+    await http.must(200, 'GET', 'aws/creds/deploy');
+    await http.must(429, 'GET', 'aws/creds/deploy');
+    const { rows } = await database.query(`select users from aws_accounts`);
+    expect(rows).toEqual([{ users: await living() }]);
+  }, 90_000);
+
+  async function living(): Promise<number> {
+    const { rows } = await database
+      .query<{ count: number }>(
+        `select count(*)::int as count from leases where credential_type = 'iam_user' and state <> 'ended'`,
+      )
+      .catch(() => ({ rows: [{ count: 0 }] })); // no tables yet
+    return rows[0]!.count;
+  }
 
   it('is gone at in parts while Redis is away, revoking among them, and together again afterwards', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'budget-'));

@@ -128,5 +128,6 @@ function intentOf(order: Order, plan: IamUserPlan): UserIntent {
       groups: plan.groups,
     },
     waitMs: order.fence.remainingMs(),
+    usersPerAccount: order.account.usersPerAccount,
   };
 }

@@ -64,6 +64,8 @@ export interface AwsSurroundings {
   maxSockets?: number;
   /** Pause before the second attempt, milliseconds; 200, doubled from attempt to attempt. */
   backoffMs?: number;
+  /** Users that leases may have in one account; 5,000, AWS's hard quota. */
+  usersPerAccount?: number;
   /** Unset: calls are made as they come. */
   budget?: Budget;
   /** Hears of every call, once per attempt. */
@@ -143,6 +145,7 @@ export class AwsAccounts {
 
 /** IAM and STS of one AWS account, seen with one version of a mount's root settings. Its fields hide the key. */
 export class AwsAccount {
+  readonly usersPerAccount: number;
   readonly #iam: IAMClient;
   readonly #sts: STSClient;
   readonly #handler: NodeHttpHandler;
@@ -170,6 +173,7 @@ export class AwsAccount {
     this.#maxRetries = root.maxRetries;
     this.#onCall = surroundings.onCall;
     this.#budget = surroundings.budget;
+    this.usersPerAccount = surroundings.usersPerAccount ?? 5_000;
     this.#accountId = `mount-${root.mountId}`;
     this.#freshUntil = performance.now() + (root.freshForMs ?? 0);
 

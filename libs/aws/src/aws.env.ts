@@ -10,6 +10,8 @@ export const awsEnv = z.object({
   LEASEHOLD_AWS_SOCKETS: z.coerce.number().int().min(1).max(1_000).default(64),
   /** Pause before the second try of a call, milliseconds; doubled from try to try. */
   LEASEHOLD_AWS_BACKOFF_MS: z.coerce.number().int().min(1).max(10_000).default(200),
+  /** Users that leases may have in one account: AWS's hard quota, less those that are not ours. */
+  LEASEHOLD_AWS_USERS: z.coerce.number().int().min(1).max(1_000_000).default(5_000),
 });
 
 /** What a mount gets that names nothing itself. */
@@ -19,6 +21,7 @@ export function surroundingsOf(env: z.output<typeof awsEnv>): AwsSurroundings {
     ambientRegion: ambientRegion(process.env),
     defaultEndpoint: env.LEASEHOLD_AWS_ENDPOINT,
     maxSockets: env.LEASEHOLD_AWS_SOCKETS,
+    usersPerAccount: env.LEASEHOLD_AWS_USERS,
     backoffMs: env.LEASEHOLD_AWS_BACKOFF_MS,
   };
 }

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { tokenIsAlive } from '#libs/access';
-import { NoRoute, OutOfTime, PermissionDenied } from '#libs/contracts';
+import { NoRoute, OutOfTime, OverBudget, PermissionDenied } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
@@ -27,6 +27,8 @@ export interface UserIntent extends Opening {
   made: MadeOfUser;
   /** How long the caller still waits, in milliseconds. */
   waitMs: number;
+  /** How many users of leases its account may have. */
+  usersPerAccount: number;
 }
 
 /** A credential of STS, which ends by itself. */
@@ -54,21 +56,35 @@ export class Issuing {
   /**
    * Commits the intent. A command that was delivered before takes its first attempt back and opens another one, in
    * one transaction, unless that attempt is past the point where anything may be doubled.
+   * @throws OverBudget when its account has no place for another user.
    * @throws OutOfTime when the command was settled before, or its caller has left.
    * @throws PermissionDenied when the token has ended, NoRoute when the mount has.
    */
   async open(intent: UserIntent): Promise<void> {
-    const opened = (await this.manager.query(
-      `with alive as (
-         select 1 from tokens, mounts where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
-       ), command as (
-         insert into commands (id, lease_id) select $1, $2 from alive on conflict (id) do nothing returning id
-       )
-       ${insertIntent('command')}`,
-      this.intentValues(intent),
-    )) as unknown[];
-    if (opened.length > 0) return;
-    await this.reopen(intent, null);
+    for (;;) {
+      const opened = (await this.manager.query(
+        `with alive as (
+           select 1 from tokens, mounts where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
+         ), place as (
+           ${placeForUser('$9', '$14')}
+         ), command as (
+           insert into commands (id, lease_id) select $1, $2 from alive, place on conflict (id) do nothing returning id
+         )
+         ${insertIntent('command')}`,
+        [...this.intentValues(intent), intent.usersPerAccount],
+      )) as unknown[];
+      if (opened.length > 0) return;
+      const [found] = (await this.manager.query(
+        `select exists (select 1 from commands where id = $1) as known,
+           (select users from aws_accounts where id = $2) as users`,
+        [intent.commandId, intent.accountId],
+      )) as { known: boolean; users: number | null }[];
+      if (found!.known) return this.reopen(intent, null);
+      if (found!.users !== null && found!.users >= intent.usersPerAccount) throw noPlace(intent);
+      // The first user of this account; or a place has become free since.
+      await this.manager.query(`insert into aws_accounts (id) values ($1) on conflict do nothing`, [intent.accountId]);
+      await requireAlive(this.manager, intent);
+    }
   }
 
   /**
@@ -85,7 +101,7 @@ export class Issuing {
         `select lease_id, attempts, withdrawn_at from commands where id = $1 for update`,
         [intent.commandId],
       )) as { lease_id: string | null; attempts: number; withdrawn_at: Date | null }[];
-      if (!command) return refuseEnded(manager, intent);
+      if (!command) throw new OutOfTime(); // forgotten meanwhile
       const inForce = spent === null || command.lease_id === spent;
       if (command.withdrawn_at || command.attempts >= mostAttempts || !command.lease_id || !inForce)
         throw new OutOfTime();
@@ -104,6 +120,11 @@ export class Issuing {
         ],
       )) as Due[];
       if (!back) throw new OutOfTime();
+      const places = (await manager.query(placeForUser('$1', '$2'), [
+        intent.accountId,
+        intent.usersPerAccount,
+      ])) as unknown[];
+      if (places.length === 0) throw noPlace(intent);
       await manager.query(`update commands set lease_id = $2, attempts = attempts + 1 where id = $1`, [
         intent.commandId,
         intent.leaseId,
@@ -199,7 +220,7 @@ export class Issuing {
     )) as { ttlMs: number }[];
     if (opened) return opened.ttlMs;
     const [command] = (await manager.query(`select 1 from commands where id = $1`, [lease.commandId])) as unknown[];
-    if (!command) await refuseEnded(manager, lease);
+    if (!command) await requireAlive(manager, lease);
     throw new OutOfTime();
   }
 
@@ -247,11 +268,34 @@ function insertIntent(command: string, attempt = 1): string {
     from ${command} returning id`;
 }
 
-/** Says which of the two has ended: there is a command id for everything else. */
-async function refuseEnded(manager: EntityManager, opening: Opening): Promise<never> {
-  const [token] = (await manager.query(`select 1 from tokens where id = $1 and ${tokenIsAlive}`, [
-    opening.tokenId,
-  ])) as unknown[];
-  if (!token) throw new PermissionDenied();
-  throw new NoRoute(`no handler for route "${opening.leaseId}". route entry or namespace is tainted.`);
+/**
+ * A row when the account has a place for another user, and then a lock that makes the next one who asks wait until this one's
+ * intent is counted.
+ */
+function placeForUser(account: string, usersPerAccount: string): string {
+  return `select 1 from aws_accounts where id = ${account} and users < ${usersPerAccount}::integer for update`;
+}
+
+/** What is lent ends all the time: soon is a good time to ask again. */
+const placeWithinSeconds = 10;
+
+function noPlace({ accountId, usersPerAccount }: UserIntent): OverBudget {
+  return new OverBudget(
+    `AWS account ${accountId} has no place for another IAM user: it may have ${usersPerAccount}, and they are all taken; ` +
+      'try again when a lease has ended.',
+    placeWithinSeconds,
+  );
+}
+
+/** Refuses when token or mount have ended, and says which of the two. */
+async function requireAlive(manager: EntityManager, opening: Opening): Promise<void> {
+  const [found] = (await manager.query(
+    `select exists (select 1 from tokens where id = $1 and ${tokenIsAlive}) as token,
+       exists (select 1 from mounts where id = $2 and ${mountIsAlive}) as mount`,
+    [opening.tokenId, opening.mountId],
+  )) as { token: boolean; mount: boolean }[];
+  if (!found!.token) throw new PermissionDenied();
+  if (!found!.mount) {
+    throw new NoRoute(`no handler for route "${opening.leaseId}". route entry or namespace is tainted.`);
+  }
 }

@@ -2,6 +2,7 @@ import { LendAndTakeBack1764000000000 } from './1764000000000-lend-and-take-back
 import { Outbox1764100000000 } from './1764100000000-outbox.js';
 import { ForcedLeases1764250000000 } from './1764250000000-forced-leases.js';
 import { IdempotentAnswers1764300000000 } from './1764300000000-idempotent-answers.js';
+import { Limits1764400000000 } from './1764400000000-limits.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -9,4 +10,5 @@ export const migrations = [
   Outbox1764100000000,
   ForcedLeases1764250000000,
   IdempotentAnswers1764300000000,
+  Limits1764400000000,
 ];

@@ -12,6 +12,8 @@ const catchUpMs = 150;
 const hungerMs = 400;
 /** A budget is settled when AWS has not complained for so long, milliseconds. */
 const calmMs = 1_500;
+/** Probing becomes the faster the longer AWS has been content; twice as fast after so long, milliseconds. */
+const longCalmMs = 8_000;
 /** A worker counts for so long after it was last heard, milliseconds. */
 const presentMs = 30_000;
 /** After so long without a complaint, and without anybody waiting, nothing is limited any more, milliseconds. */
@@ -76,8 +78,16 @@ export function isForgotten(pace: Pace, now: number): boolean {
   return now - pace.throttledAt > forgottenMs && now - pace.pressedAt > forgottenMs / 5;
 }
 
-/** Notes that this worker is there. */
-export function note(pace: Pace, worker: string, now: number): void {
+/**
+ * Notes that this worker is there. Until AWS complains a second time all go on as fast together as each did before (`measured`,
+ * as for `beginPace`): who first heard the complaint knows its own part alone, and a begin far too slow ends in a leap too far.
+ */
+export function join(pace: Pace, worker: string, measured: number, now: number): void {
+  const isNew = !(worker in pace.workers) && Object.keys(pace.workers).length > 0;
+  if (isNew && pace.ceiling === null) {
+    pace.rate += measured;
+    pace.used += measured;
+  }
   pace.workers[worker] = now;
   for (const [each, seenAt] of Object.entries(pace.workers)) {
     if (now - seenAt > presentMs) delete pace.workers[each];
@@ -96,12 +106,14 @@ export function slowDown(pace: Pace, now: number, sentAt: number): void {
   // AWS complained of what was made of the pace, which may be less.
   const rate = Math.min(pace.rate, 1.1 * pace.used);
   const given = (pace.answered / sinceMs) * 1000;
-  if (sinceMs > calmMs) {
-    pace.streak = 0;
-    pace.ceiling = within(given, 0.8 * rate, rate);
-  }
+  const isCalm = sinceMs > calmMs;
+  if (isCalm) pace.streak = 0;
   const least = Math.max(0.8, 1 - 0.05 * 2 ** pace.streak);
-  pace.rate = Math.max(slowest, within(0.97 * given, least * rate, 0.95 * rate));
+  const next = within(0.97 * given, least * rate, 0.95 * rate);
+  pace.rate = Math.max(slowest, next);
+  // In a row they mean that AWS gives less than it did: what it gave before must not be leapt to again.
+  if (isCalm) pace.ceiling = within(given, 0.8 * rate, rate);
+  else if (pace.ceiling !== null) pace.ceiling = Math.min(pace.ceiling, next / 0.95);
   pace.streak += 1;
   pace.throttledAt = now;
   pace.answered = 0;
@@ -153,7 +165,8 @@ function speedUp(pace: Pace, count: number, now: number): void {
   if (ceiling === null) rate = pace.rate + leap;
   else if (pace.rate < 0.95 * ceiling) rate = Math.min(0.95 * ceiling, pace.rate + leap);
   else {
-    const step = ceiling * (count * 5e-5 + seconds * 2e-4);
+    const longCalm = ((now - calmSince) / longCalmMs) ** 2;
+    const step = ceiling * (count * 5e-5 + seconds * 2e-4) * (1 + longCalm);
     rate = pace.rate + (pace.rate > 1.1 * ceiling ? 10 * step : step);
     // Far beyond what AWS gave last: that is no measure any more.
     if (rate > 1.5 * ceiling) pace.ceiling = null;

@@ -126,7 +126,7 @@ describe('a budget whose rate nobody is told', () => {
 describe('a call', () => {
   const turn = { budget, by: 'issue' as const, withinMs: 2_000, calls: 1 };
 
-  it('goes at once and asks nobody until AWS first complains', async () => {
+  it('goes at once until AWS first complains, and asks others once whether it has', async () => {
     const store = new CountingPaces();
     const worker = new RateBudget(store);
     for (let calls = 0; calls < 50; calls += 1) {
@@ -134,7 +134,20 @@ describe('a call', () => {
       worker.answered(budget, performance.now(), false);
       await jest.advanceTimersByTimeAsync(150);
     }
-    expect(store.changes).toBe(0);
+    expect(store.changes).toBe(1);
+  });
+
+  it('of a worker that comes late waits its turn from the first one on', async () => {
+    const store = new MemoryPaces();
+    const first = new RateBudget(store);
+    first.answered(budget, performance.now(), true);
+    await jest.advanceTimersByTimeAsync(10);
+    const late = new RateBudget(store);
+    let gone = 0;
+    for (let calls = 0; calls < 100; calls += 1) void late.take({ ...turn, withinMs: 60_000 }).then(() => (gone += 1));
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(gone).toBeGreaterThan(10);
+    expect(gone).toBeLessThan(40);
   });
 
   it('is refused at once, with the time until it is worth a try, when it would not come to its turn', async () => {

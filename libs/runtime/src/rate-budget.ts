@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { OverBudget } from '#libs/contracts';
-import { beginPace, type BudgetClass, grant, isForgotten, note, type Pace, silenceMs, slowDown } from './pace.js';
+import { beginPace, type BudgetClass, grant, isForgotten, join, type Pace, silenceMs, slowDown } from './pace.js';
 import { MemoryPaces, type PaceStore } from './pace-store.js';
 
 /** Who wants to call. */
@@ -26,6 +26,8 @@ interface Waiting {
 const turnMs = 15;
 /** An unlimited worker that calls more often than this in a second looks once a second whether others are limited. */
 const busyCalls = 10;
+/** The least pause between two calls, in parts of what is between their slots. */
+const catchUp = 0.8;
 /** Over how long calls are counted, milliseconds. */
 const countMs = 1_000;
 
@@ -64,27 +66,35 @@ export class RateBudget {
 /** What came of telling and asking; `now` is on the store's clock, as the slots are. */
 interface Synced {
   pace: Pace | null;
-  slots: { by: BudgetClass; at: number }[];
+  slots: Slot[];
   now: number;
+}
+
+/** When one call of a class may leave. */
+interface Slot {
+  by: BudgetClass;
+  at: number;
 }
 
 /** This worker's callers of one API. */
 class Line {
   private limited = false;
   private readonly waiting: Record<BudgetClass, Waiting[]> = { issue: [], revoke: [], upkeep: [] };
-  /** Slots that we have and that are not due yet. */
-  private readonly ahead: Record<BudgetClass, number> = { issue: 0, revoke: 0, upkeep: 0 };
+  /** Slots that we have and that are not due yet, the earliest first; on the clock of `performance.now()`. */
+  private slots: Slot[] = [];
+  private release: NodeJS.Timeout | null = null;
   /** When calls were answered, and when calls of a class that had to wait got their slot. */
   private readonly answers: number[] = [];
   private readonly granted: Record<BudgetClass, number[]> = { issue: [], revoke: [], upkeep: [] };
   private unreported = 0;
   /** When the last call left that AWS complained of and nobody was told about. */
   private complaint: number | null = null;
-  private complainedAt = -Infinity;
+  private silencedAt = -Infinity;
   private pace: Pace | null = null;
   private syncing = false;
   private next: NodeJS.Timeout | null = null;
   private syncedAt = -Infinity;
+  private firstSync: Promise<void> | null = null;
 
   constructor(
     private readonly budget: string,
@@ -93,6 +103,8 @@ class Line {
   ) {}
 
   async take(turn: Turn): Promise<void> {
+    // Who comes late asks whether the others are limited already, and waits for the answer.
+    if (this.syncedAt === -Infinity) await (this.firstSync ??= this.sync());
     if (!this.limited) {
       const isDue = performance.now() - this.syncedAt > countMs;
       if (isDue && this.answers.length > busyCalls && recent(this.answers) > busyCalls) void this.sync();
@@ -120,7 +132,7 @@ class Line {
   answered(sentAt: number, throttled: boolean): void {
     if (throttled) {
       this.complaint = Math.max(this.complaint ?? 0, sentAt);
-      this.complainedAt = performance.now();
+      this.beSilent(sentAt);
       this.syncSoon(0);
     } else {
       this.unreported += 1;
@@ -164,12 +176,12 @@ class Line {
           if (sentAt !== null) slowDown(kept, at, sentAt);
         } else if (sentAt !== null) kept = beginPace(at, measured);
         if (!kept) return { pace: null, told: { pace: null, slots: [], now: at } };
-        note(kept, this.worker, at);
+        join(kept, this.worker, measured, at);
         return { pace: kept, told: { pace: kept, slots: this.grants(kept, at), now: at } };
       });
       this.pace = pace;
       this.limited = pace !== null;
-      for (const { by, at } of slots) this.await(by, at - now);
+      this.addSlots(slots, performance.now() - now);
       if (!pace) this.releaseAll();
     } finally {
       this.syncing = false;
@@ -179,36 +191,54 @@ class Line {
     else if (this.wanting()) this.syncSoon();
   }
 
-  private grants(pace: Pace, now: number): { by: BudgetClass; at: number }[] {
+  private grants(pace: Pace, now: number): Slot[] {
     return classes.flatMap((by) => {
-      const wanted = this.waiting[by].length - this.ahead[by];
+      const wanted = this.unserved(by);
       return wanted > 0 ? grant(pace, by, wanted, now).map((at) => ({ by, at })) : [];
     });
   }
 
   private wanting(): boolean {
-    return classes.some((by) => this.waiting[by].length > this.ahead[by]);
+    return classes.some((by) => this.unserved(by) > 0);
   }
 
-  /** Lets the first of a class go in `inMs`; later, when AWS complains before that. */
-  private await(by: BudgetClass, inMs: number): void {
-    const givenAt = performance.now();
-    this.ahead[by] += 1;
-    const go = () => {
-      this.ahead[by] -= 1;
-      const first = this.waiting[by].shift();
-      if (!first) return; // it has given up
-      this.granted[by].push(performance.now());
+  private unserved(by: BudgetClass): number {
+    return this.waiting[by].length - this.slots.filter((slot) => slot.by === by).length;
+  }
+
+  private addSlots(slots: Slot[], aheadMs: number): void {
+    for (const { by, at } of slots) this.slots.push({ by, at: at + aheadMs });
+    this.slots.sort((one, other) => one.at - other.at);
+    if (!this.release && this.slots[0]) this.releaseIn(this.slots[0].at - performance.now());
+  }
+
+  private releaseIn(inMs: number): void {
+    this.release = setTimeout(() => this.releaseNext(), Math.max(0, inMs));
+  }
+
+  private releaseNext(): void {
+    this.release = null;
+    const slot = this.slots.shift();
+    if (!slot) return;
+    const first = this.waiting[slot.by].shift();
+    if (first) {
+      this.granted[slot.by].push(performance.now());
       clearTimeout(first.timer);
       first.go();
-    };
-    setTimeout(
-      () => {
-        if (this.complainedAt > givenAt && this.pace) setTimeout(go, silenceMs(this.pace));
-        else go();
-      },
-      Math.max(0, inMs),
-    );
+    } // else it has given up
+    const next = this.slots[0];
+    // A worker that comes late makes up for it little by little: AWS must not see a moment's calls at once.
+    if (next) this.releaseIn(Math.max(next.at - performance.now(), catchUp * (next.at - slot.at)));
+  }
+
+  /** Who has a slot waits a moment when AWS complains, once for all that had left by then. */
+  private beSilent(sentAt: number): void {
+    if (!this.pace || sentAt < this.silencedAt) return;
+    this.silencedAt = performance.now();
+    for (const slot of this.slots) slot.at += silenceMs(this.pace);
+    if (!this.release || !this.slots[0]) return;
+    clearTimeout(this.release);
+    this.releaseIn(this.slots[0].at - this.silencedAt);
   }
 
   private releaseAll(): void {

@@ -10,6 +10,7 @@ import { eventExchange, leaseEvent } from '#libs/contracts';
 import { type Server, startRabbitmq } from '#servers';
 import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
 import { seedFederationPolicy } from '../../apps/simulator/src/index.js';
+import { checkDocumentedEvent } from '../support/documented.js';
 import { cuttingProxy, type CuttingProxy } from '../support/cutting-proxy.js';
 import { comesToRest, lend, policyDocument, rowOf, writeRole } from '../support/lease-life.js';
 import { newFleet, testServers } from '../support/services.js';
@@ -55,6 +56,7 @@ class Ear {
     const byId = new Map(this.heard.map((message) => [message.properties.messageId as string, message]));
     return [...byId.values()].map((message) => {
       const body: unknown = JSON.parse(message.content.toString());
+      checkDocumentedEvent(body);
       const event = leaseEvent.parse(body);
       expect(body).toEqual(event); // nothing that the contract does not know
       const { messageId, deliveryMode, contentType } = message.properties;

@@ -1,3 +1,5 @@
+import { checkDocumented } from './documented.js';
+
 /** An answer of the gateway, its body read as JSON where there is one. */
 export interface HttpAnswer {
   status: number;
@@ -17,7 +19,7 @@ export interface HttpBody {
   [key: string]: unknown;
 }
 
-/** Speaks to the gateway as its clients do. */
+/** Speaks to the gateway as its clients do, and fails when an answer is not as the OpenAPI document says. */
 export class HttpClient {
   constructor(
     public url: string,
@@ -38,7 +40,9 @@ export class HttpClient {
       ...(options.signal ? { signal: options.signal } : {}),
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, text, body: parse(text) };
+    const answer = { status: response.status, headers: response.headers, text, body: parse(text) };
+    checkDocumented(method, path, answer);
+    return answer;
   }
 
   /** As `call`, and fails with what was answered when the status is another one. */

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { CodedError, type ErrorCode } from './errors.js';
 
-const wire = z.object({
+/** What crosses. */
+export const codedErrorWire = z.object({
   code: z.string(),
   message: z.string(),
   retryable: z.boolean(),
@@ -9,7 +10,7 @@ const wire = z.object({
 });
 
 /** The form in which an error crosses a process. */
-export type CodedErrorWire = z.infer<typeof wire>;
+export type CodedErrorWire = z.infer<typeof codedErrorWire>;
 
 /** Code, message and retryable of an error with a code; nothing of any other error but that it happened. */
 export function toWire(error: unknown): CodedErrorWire {
@@ -22,7 +23,7 @@ export function toWire(error: unknown): CodedErrorWire {
 
 /** The error that another process threw, or null when `value` is not one. */
 export function fromWire(value: unknown): CodedError | null {
-  const parsed = wire.safeParse(value);
+  const parsed = codedErrorWire.safeParse(value);
   if (!parsed.success) return null;
   const { code, message, ...rest } = parsed.data;
   return new CodedError(code as ErrorCode, message, rest);

@@ -1,3 +1,4 @@
+export * from './async-api.js';
 export * from './coded-error-wire.js';
 export * from './envelope.js';
 export * from './errors.js';

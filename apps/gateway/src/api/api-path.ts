@@ -1,6 +1,7 @@
 import type { Caller } from '#libs/access';
 import type { Mount } from '#libs/roles';
 import type { z } from 'zod';
+import type { Answers } from './answers.js';
 
 /** What a request wants of a path (contract.md 1.1). */
 export type Operation = 'read' | 'update' | 'delete' | 'list';
@@ -17,6 +18,8 @@ export interface ApiRequest<Fields> {
   fields: Fields;
   /** Aborted when the caller hangs up before the answer is written. */
   hangUp: AbortSignal;
+  /** As it was sent; a path without a token may find out whose it is. */
+  token?: string;
   /** The header of that name; '' when absent. */
   accept: string;
   /** The header of that name, as it was sent. */
@@ -56,9 +59,10 @@ export interface ApiAnswer {
   undelivered?: () => Promise<void>;
 }
 
-/** One operation of a path: its schema is the single source of what it takes. */
+/** One operation of a path: its schemas are the single source of what it takes and of what it answers. */
 export interface ApiOperation<Request> {
   schema: z.ZodObject;
+  answers: Answers;
   handle(request: Request): Promise<ApiAnswer | void>;
 }
 
@@ -79,12 +83,13 @@ export interface ApiPart<Request> {
   paths(): ApiPath<Request>[];
 }
 
-/** Ties a handler to its schema, so that its fields have their types. */
+/** Ties a handler to its schema, so that its fields have their types, and to what it answers when it does not throw. */
 export function operation<Schema extends z.ZodObject, Request extends ApiRequest<unknown>>(
   schema: Schema,
   handle: (request: Omit<Request, 'fields'> & { fields: z.output<Schema> }) => Promise<ApiAnswer | void>,
+  answers: Answers,
 ): ApiOperation<Request> {
-  return { schema, handle: handle as (request: Request) => Promise<ApiAnswer | void> };
+  return { schema, answers, handle: handle as (request: Request) => Promise<ApiAnswer | void> };
 }
 
 /** The pattern as this platform's regular expression. */

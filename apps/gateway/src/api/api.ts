@@ -6,6 +6,7 @@ import { Metrics, type Span } from '#libs/runtime';
 import { parseFields } from '../wire/fields.js';
 import { wrapped } from './api-error.js';
 import type { ApiAnswer, ApiOperation, ApiPart, ApiPath, ApiRequest, EngineRequest, TokenRequest } from './api-path.js';
+import { DocumentsPath } from '../documents/documents-path.js';
 import { mountHelp, pathHelp } from './help.js';
 import type { VaultRequest } from './http-request.js';
 import { type Match, PathTable } from './path-table.js';
@@ -26,6 +27,12 @@ const coreDescription = 'The core: mounts, leases, tokens and what clients ask b
 
 /** Paths whose last part is itself a path, so that a closing slash says nothing: node-vault sends one. */
 const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/mounts\//;
+
+/** Help for a person, and for a program. */
+interface Help {
+  text: string;
+  document: Record<string, unknown>;
+}
 
 /** Hears which part of the API a request is for. */
 interface Heard {
@@ -54,6 +61,7 @@ export class Api {
   private readonly open: PathTable<ApiRequest<unknown>>;
   private readonly core: PathTable<TokenRequest<unknown>>;
   private readonly engine: PathTable<EngineRequest<unknown>>;
+  private readonly documents: DocumentsPath;
   private readonly checkingToken: Span;
 
   constructor(
@@ -65,7 +73,12 @@ export class Api {
     metrics: Metrics,
   ) {
     this.checkingToken = metrics.span('vault.core.check_token', 'Finding out who is calling.');
-    this.open = new PathTable(open);
+    this.documents = new DocumentsPath(
+      () => ({ open: this.open.paths, core: this.core.paths, engine: this.engine.paths }),
+      tokens,
+      mounts,
+    );
+    this.open = new PathTable([...open, this.documents]);
     this.core = new PathTable(core);
     this.engine = new PathTable(engine);
   }
@@ -84,7 +97,7 @@ export class Api {
     const { path, accept = '', idempotencyKey } = asked;
     const base = { id, path, hangUp, accept, idempotencyKey, onRoute };
     const openMatch = this.open.match(asked.path);
-    if (openMatch && !asked.help) return this.run(asked, openMatch, base);
+    if (openMatch && !asked.help) return this.run(asked, openMatch, { ...base, token });
 
     const caller = await this.checkingToken(() => this.tokens.authenticate(token));
     if (asked.help) return this.help(asked.path);
@@ -146,30 +159,31 @@ export class Api {
 
   /** Help of a mount or of a path in it; any valid token may ask (contract.md 2.9). */
   private async help(path: string): Promise<ApiAnswer> {
-    const text = isCore(path) || this.open.match(path) ? this.coreHelp(path) : await this.engineHelp(path);
-    return { bare: { help: text, see_also: null, openapi: null } };
+    const help = isCore(path) || this.open.match(path) ? this.coreHelp(path) : await this.engineHelp(path);
+    return { bare: { help: help.text, see_also: null, openapi: help.document } };
   }
 
-  private coreHelp(path: string): string {
+  private coreHelp(path: string): Help {
     if (path === 'sys' || path === 'auth/token') {
-      const paths: ApiPath<never>[] = [...this.core.paths, ...this.open.paths];
-      return mountHelp(
-        coreDescription,
-        paths.filter((each) => each.pattern.startsWith(`${path}/`)),
-      );
+      const all: ApiPath<never>[] = [...this.core.paths, ...this.open.paths];
+      const paths = all.filter((each) => each.pattern.startsWith(`${path}/`));
+      return { text: mountHelp(coreDescription, paths), document: this.documents.ofCore(paths) };
     }
     const match = this.core.match(path) ?? this.open.match(path);
     if (!match) throw new NoRoute(wrapped('unsupported path'));
-    return pathHelp(path, match.path);
+    return { text: pathHelp(path, match.path), document: this.documents.ofCore([match.path]) };
   }
 
-  private async engineHelp(path: string): Promise<string> {
+  private async engineHelp(path: string): Promise<Help> {
     const mount = await this.mountOf(path);
     const inside = path.slice(mount.path.length);
-    if (inside === '') return mountHelp(engineDescription, this.engine.paths);
+    if (inside === '') {
+      const { paths } = this.engine;
+      return { text: mountHelp(engineDescription, paths), document: this.documents.ofEngine(paths, mount.path) };
+    }
     const match: Match<never> | null = this.engine.match(inside) ?? this.engine.match(`${inside}/`);
     if (!match) throw new NoRoute(wrapped('unsupported path'));
-    return pathHelp(inside, match.path);
+    return { text: pathHelp(inside, match.path), document: this.documents.ofEngine([match.path], mount.path) };
   }
 }
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, NotFound } from '#libs/contracts';
 import { type Mount, Mounts } from '#libs/roles';
 import { z } from 'zod';
+import { withData, noContent } from '../api/answers.js';
 import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { stringField } from '../wire/fields.js';
 import { formatDuration, parseDuration } from '../wire/go-duration.js';
@@ -10,6 +11,8 @@ const body = z.object({
   lease: stringField().describe('TTL of the keys of an IAM user, such as "30m"; 0: the mount\'s.'),
   lease_max: stringField().describe('Their longest life, renewals included, such as "24h"; 0: the mount\'s.'),
 });
+
+const shown = z.strictObject({ lease: z.string(), lease_max: z.string() });
 
 /** `config/lease`: how long the keys of IAM users are lent (contract.md 2.2). */
 @Injectable()
@@ -25,8 +28,8 @@ export class ConfigLease implements ApiPart<EngineRequest<unknown>> {
           'Both values are durations with a suffix, such as "30m" or "24h". They apply to the keys of IAM users;\n' +
           'a renewal uses the values that are in force then.',
         operations: {
-          read: operation(z.object({}), async ({ mount }) => this.read(mount)),
-          update: operation(body, ({ mount, fields }) => this.write(mount, fields)),
+          read: operation(z.object({}), async ({ mount }) => this.read(mount), withData(shown)),
+          update: operation(body, ({ mount, fields }) => this.write(mount, fields), noContent),
         },
       },
     ];

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, NotFound } from '#libs/contracts';
 import { checkTemplate, defaultTemplate, RootConfigs, type RootConfigWrite } from '#libs/roles';
 import { z } from 'zod';
+import { withData, noContent } from '../api/answers.js';
 import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { faultOfSchedule } from '../wire/cron-schedule.js';
 import { boolField, commaListField, durationField, intField, stringField } from '../wire/fields.js';
@@ -31,6 +32,26 @@ const body = z.object({
   rotation_policy: stringField().describe('Policy of automatic rotation; not served.'),
 });
 
+const shown = z.strictObject({
+  access_key: z.string(),
+  region: z.string(),
+  iam_endpoint: z.string(),
+  sts_endpoint: z.string(),
+  sts_region: z.string(),
+  sts_fallback_endpoints: z.array(z.string()),
+  sts_fallback_regions: z.array(z.string()),
+  max_retries: z.int(),
+  username_template: z.string(),
+  role_arn: z.string(),
+  identity_token_audience: z.string(),
+  identity_token_ttl: z.int(),
+  rotation_period: z.int(),
+  rotation_schedule: z.string(),
+  rotation_window: z.int(),
+  disable_automated_rotation: z.boolean(),
+  rotation_policy: z.string(),
+});
+
 /** `config/root`: the credentials that the engine works with (contract.md 2.1). */
 @Injectable()
 export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
@@ -45,8 +66,8 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
           'The engine makes users, tokens and sessions with these credentials. Where no keys are given, they come from\n' +
           'the environment, the shared file, the container or the instance. A write changes what it names.',
         operations: {
-          read: operation(z.object({}), ({ mount }) => this.read(mount.id)),
-          update: operation(body, ({ mount, fields }) => this.write(mount.id, fields)),
+          read: operation(z.object({}), ({ mount }) => this.read(mount.id), withData(shown)),
+          update: operation(body, ({ mount, fields }) => this.write(mount.id, fields), noContent),
         },
       },
     ];

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { idempotencyKey, type IssueLeaseReply, InvalidRequest } from '#libs/contracts';
 import { z } from 'zod';
+import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { IssuerClient } from '../issuer-client.js';
 import { ttlCutWarning } from '../lease-texts.js';
@@ -13,13 +14,28 @@ const wish = z.object({
   role_session_name: stringField().describe('Name of the session (assumed_role).'),
 });
 
+const lent = z.strictObject({
+  access_key: z.string(),
+  secret_key: z.string(),
+  security_token: z.string().nullable(),
+  session_token: z.string().nullable(),
+  /** Of the assumed role's session. */
+  arn: z.string().optional(),
+  /** Of a credential of STS, seconds. */
+  ttl: z.int().optional(),
+});
+
 /** `creds` and `sts`: a credential for the caller alone (contract.md 2.5). */
 @Injectable()
 export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
   constructor(private readonly issuers: IssuerClient) {}
 
   paths(): ApiPath<EngineRequest<unknown>>[] {
-    const issue = operation<typeof wish, EngineRequest<unknown>>(wish, (request) => this.issue(request));
+    const issue = operation<typeof wish, EngineRequest<unknown>>(
+      wish,
+      (request) => this.issue(request),
+      withData(lent),
+    );
     return [
       {
         pattern: `(creds|sts)/${rolePattern}`,

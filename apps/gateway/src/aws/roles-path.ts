@@ -2,6 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { NotFound } from '#libs/contracts';
 import { Roles, roleToWire } from '#libs/roles';
 import { z } from 'zod';
+import { withData, withKeys, noContent } from '../api/answers.js';
 import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { commaListField, durationField, keyValueField, stringField } from '../wire/fields.js';
 
@@ -27,6 +28,25 @@ const body = z.object({
     .describe('ARN of a managed policy or an IAM role; use policy_arns or role_arns.'),
 });
 
+const texts = z.array(z.string()).nullable();
+const pairs = z.record(z.string(), z.string()).nullable();
+const shown = z.strictObject({
+  credential_type: z.string(),
+  default_sts_ttl: z.int(),
+  external_id: z.string(),
+  iam_groups: texts,
+  iam_tags: pairs,
+  max_sts_ttl: z.int(),
+  permissions_boundary_arn: z.string(),
+  policy_arns: texts,
+  policy_document: z.string(),
+  role_arns: texts,
+  session_tags: pairs,
+  user_path: z.string(),
+  policy: z.string().optional(),
+  arn: z.string().optional(),
+});
+
 /** `roles`: what may be lent (contract.md 2.4). */
 @Injectable()
 export class RolesPath implements ApiPart<EngineRequest<unknown>> {
@@ -41,7 +61,7 @@ export class RolesPath implements ApiPart<EngineRequest<unknown>> {
         synopsis: 'List the roles of this engine.',
         description: 'Lists names; read a role to see what it lends.',
         operations: {
-          list: operation(z.object({}), ({ mount }) => this.list(mount.id)),
+          list: operation(z.object({}), ({ mount }) => this.list(mount.id), withKeys),
         },
       },
       {
@@ -51,9 +71,13 @@ export class RolesPath implements ApiPart<EngineRequest<unknown>> {
           'A role says what kind of credential is lent and what it may do. A write changes what it names; deleting a\n' +
           'role leaves its leases alone.',
         operations: {
-          read: operation(z.object({}), ({ mount, params }) => this.read(mount.id, params.name!)),
-          update: operation(body, ({ mount, params, fields, id }) => this.write(mount.id, params.name!, fields, id)),
-          delete: operation(z.object({}), ({ mount, params }) => this.roles.delete(mount.id, params.name!)),
+          read: operation(z.object({}), ({ mount, params }) => this.read(mount.id, params.name!), withData(shown)),
+          update: operation(
+            body,
+            ({ mount, params, fields, id }) => this.write(mount.id, params.name!, fields, id),
+            noContent,
+          ),
+          delete: operation(z.object({}), ({ mount, params }) => this.roles.delete(mount.id, params.name!), noContent),
         },
       },
     ];

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, NotFound } from '#libs/contracts';
 import { Finding, Renewing } from '#libs/leases';
 import { z } from 'zod';
+import { withData, doneOrGoingOn, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { ttlCutWarning } from '../lease-texts.js';
 import { boolField, durationField, stringField } from '../wire/fields.js';
@@ -19,6 +20,17 @@ const revocation = z.object({
 });
 const prefixed = z.object({
   sync: boolField().describe('Wait until all are gone from AWS (the default), or answer at once.'),
+});
+
+const instant = z.iso.datetime();
+const shown = z.strictObject({
+  id: z.string(),
+  issue_time: instant,
+  expire_time: instant,
+  last_renewal: instant.nullable(),
+  renewable: z.boolean(),
+  ttl: z.int(),
+  revoke_error: z.string().optional(),
 });
 
 type Fields<Schema extends z.ZodObject> = { params: Record<string, string>; fields: z.output<Schema> };
@@ -41,29 +53,31 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
           'A look-up says when the lease was issued, when it ends and whether it can be renewed. In a list, what ends\n' +
           'in a slash has leases below it.',
         operations: {
-          update: operation(lookUp, (request) => this.lookUp(request)),
-          list: operation(z.object({}), ({ params }) => this.list(params.prefix!)),
+          update: operation(lookUp, (request) => this.lookUp(request), withData(shown)),
+          list: operation(z.object({}), ({ params }) => this.list(params.prefix!), withKeys),
         },
       },
       {
         pattern: 'sys/(leases/)?renew(/(?P<url_lease_id>.+))?',
         synopsis: 'Renew a lease.',
         description: 'The increment replaces what is left of the lease; it never goes past its longest life.',
-        operations: { update: operation(renewal, (request) => this.renew(request)) },
+        operations: { update: operation(renewal, (request) => this.renew(request), withData(z.null())) },
       },
       {
         pattern: 'sys/(leases/)?revoke-prefix/(?P<prefix>.+)',
         synopsis: 'Revoke every lease under a prefix.',
         description: 'A prefix is whole path segments. All are tried, side by side; one failure stops nothing.',
-        operations: { update: operation(prefixed, (request) => this.revokePrefix(request)) },
+        operations: { update: operation(prefixed, (request) => this.revokePrefix(request), doneOrGoingOn) },
       },
       {
         pattern: 'sys/(leases/)?revoke-force/(?P<prefix>.+)',
         synopsis: 'Revoke every lease under a prefix, and drop those that AWS would not let go.',
         description: 'What AWS refuses to remove may remain there: look after it by hand.',
         operations: {
-          update: operation(z.object({}), ({ params }) =>
-            this.takeBack.now({ prefix: params.prefix! }, 'revoked', true),
+          update: operation(
+            z.object({}),
+            ({ params }) => this.takeBack.now({ prefix: params.prefix! }, 'revoked', true),
+            doneOrGoingOn,
           ),
         },
       },
@@ -71,7 +85,7 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
         pattern: 'sys/(leases/)?revoke(/(?P<url_lease_id>.+))?',
         synopsis: 'Revoke a lease.',
         description: 'Its credential is gone from AWS when the answer comes, unless sync is false.',
-        operations: { update: operation(revocation, (request) => this.revoke(request)) },
+        operations: { update: operation(revocation, (request) => this.revoke(request), doneOrGoingOn) },
       },
     ];
   }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
 import { type Mount, Mounts, type MountTuning, type MountWrite, systemMaxTtlSeconds } from '#libs/roles';
 import { z } from 'zod';
+import { doneOrGoingOn, withFlatData, noContent } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { boolField, commaListField, keyValueField, mapField, parseFields, stringField } from '../wire/fields.js';
 import { parseDuration } from '../wire/go-duration.js';
@@ -35,6 +36,35 @@ const mountBody = z.object({
   plugin_version: stringField().describe('Must be empty: there is one version.'),
 });
 
+const names = z.array(z.string()).optional();
+const options = z.record(z.string(), z.string());
+const configured = {
+  default_lease_ttl: z.int(),
+  max_lease_ttl: z.int(),
+  force_no_cache: z.boolean(),
+  listing_visibility: z.string().optional(),
+  audit_non_hmac_request_keys: names,
+  audit_non_hmac_response_keys: names,
+  passthrough_request_headers: names,
+  allowed_response_headers: names,
+};
+const tuningShown = z.strictObject({ description: z.string(), ...configured, options: options.optional() });
+const mountShown = z.strictObject({
+  type: z.string(),
+  description: z.string(),
+  accessor: z.string(),
+  uuid: z.string(),
+  local: z.boolean(),
+  seal_wrap: z.boolean(),
+  external_entropy_access: z.boolean(),
+  options: options.nullable(),
+  plugin_version: z.string(),
+  running_plugin_version: z.string(),
+  running_sha256: z.string(),
+  deprecation_status: z.string().optional(),
+  config: z.strictObject(configured),
+});
+
 /** `sys/mounts`: engines come and go (contract.md 3.1). */
 @Injectable()
 export class MountsPath implements ApiPart<TokenRequest<unknown>> {
@@ -49,15 +79,25 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
         pattern: 'sys/mounts',
         synopsis: 'List the mounted engines.',
         description: 'Path, type, accessor and configuration of every mount.',
-        operations: { read: operation(z.object({}), () => this.list()) },
+        operations: {
+          read: operation(z.object({}), () => this.list(), withFlatData(z.record(z.string(), mountShown))),
+        },
       },
       {
         pattern: 'sys/mounts/(?P<path>.+?)/tune',
         synopsis: 'Read or change the configuration of a mount.',
         description: 'TTLs are read in seconds, as they are in force.',
         operations: {
-          read: operation(z.object({}), ({ params }) => this.readTuning(slashed(params.path!))),
-          update: operation(tune, ({ params, fields }) => this.mounts.tune(slashed(params.path!), toWrite(fields))),
+          read: operation(
+            z.object({}),
+            ({ params }) => this.readTuning(slashed(params.path!)),
+            withFlatData(tuningShown),
+          ),
+          update: operation(
+            tune,
+            ({ params, fields }) => this.mounts.tune(slashed(params.path!), toWrite(fields)),
+            noContent,
+          ),
         },
       },
       {
@@ -67,9 +107,9 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
           'Taking it down revokes every lease under it first; while AWS refuses one of them the mount stays, answers\n' +
           'nothing, and can be taken down again.',
         operations: {
-          read: operation(z.object({}), ({ params }) => this.read(slashed(params.path!))),
-          update: operation(mountBody, ({ params, fields }) => this.create(slashed(params.path!), fields)),
-          delete: operation(z.object({}), ({ params }) => this.remove(slashed(params.path!))),
+          read: operation(z.object({}), ({ params }) => this.read(slashed(params.path!)), withFlatData(mountShown)),
+          update: operation(mountBody, ({ params, fields }) => this.create(slashed(params.path!), fields), noContent),
+          delete: operation(z.object({}), ({ params }) => this.remove(slashed(params.path!)), doneOrGoingOn),
         },
       },
     ];

@@ -3,11 +3,10 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, Unavailable } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { z } from 'zod';
+import { type Answers, withBody, noContent } from '../api/answers.js';
 import { type ApiPart, type ApiPath, type ApiRequest, operation } from '../api/api-path.js';
+import { apiVersion as version } from '../api/api-version.js';
 import { stringField } from '../wire/fields.js';
-
-/** The Vault version whose API this is; clients compare it to learn what they may ask for. */
-const version = '1.20.0';
 
 const clusterName = 'leasehold';
 
@@ -31,6 +30,63 @@ const codes = [
   'performancestandbycode',
 ] as const;
 
+const none = z.object({});
+
+const healthAnswers: Answers = {
+  // Whichever status was asked for.
+  any: {
+    kind: 'bare',
+    schema: z.strictObject({
+      initialized: z.boolean(),
+      sealed: z.boolean(),
+      standby: z.boolean(),
+      performance_standby: z.boolean(),
+      replication_performance_mode: z.string(),
+      replication_dr_mode: z.string(),
+      server_time_utc: z.int(),
+      version: z.string(),
+      cluster_name: z.string(),
+      cluster_id: z.string(),
+    }),
+  },
+};
+
+const sealShown = z.strictObject({
+  type: z.string(),
+  initialized: z.boolean(),
+  sealed: z.boolean(),
+  t: z.int(),
+  n: z.int(),
+  progress: z.int(),
+  nonce: z.string(),
+  version: z.string(),
+  build_date: z.string(),
+  migration: z.boolean(),
+  cluster_name: z.string(),
+  cluster_id: z.string(),
+  recovery_seal: z.boolean(),
+  storage_type: z.string(),
+});
+
+const leader = {
+  ha_enabled: false,
+  is_self: false,
+  active_time: '0001-01-01T00:00:00Z',
+  leader_address: '',
+  leader_cluster_address: '',
+  performance_standby: false,
+  performance_standby_last_remote_wal: 0,
+};
+const leaderShown = z.strictObject({
+  ha_enabled: z.boolean(),
+  is_self: z.boolean(),
+  active_time: z.string(),
+  leader_address: z.string(),
+  leader_cluster_address: z.string(),
+  performance_standby: z.boolean(),
+  performance_standby_last_remote_wal: z.int(),
+});
+
 /** What clients ask before they have a token (contract.md 3.6). */
 @Injectable()
 export class Status implements ApiPart<ApiRequest<unknown>> {
@@ -39,28 +95,31 @@ export class Status implements ApiPart<ApiRequest<unknown>> {
   constructor(private readonly manager: EntityManager) {}
 
   paths(): ApiPath<ApiRequest<unknown>>[] {
-    const nothing = z.object({});
     return [
       {
         pattern: 'sys/health',
         synopsis: 'Whether this server can serve.',
         description: 'Answers 200 while the database answers. The codes asked for as query parameters are used.',
-        operations: { read: operation(health, ({ fields }) => this.health(fields)) },
+        operations: { read: operation(health, ({ fields }) => this.health(fields), healthAnswers) },
         answersHead: true,
       },
       {
         pattern: 'sys/seal-status',
         synopsis: 'Whether the server is sealed.',
         description: 'It never is: its keys are opened at the start, or it does not start.',
-        operations: { read: operation(nothing, async () => ({ bare: await this.sealStatus() })) },
+        operations: { read: operation(none, async () => ({ bare: await this.sealStatus() }), withBody(sealShown)) },
       },
       {
         pattern: 'sys/init',
         synopsis: 'Whether the server is initialised.',
         description: 'It always is: the first start does it.',
         operations: {
-          read: operation(nothing, async () => ({ bare: { initialized: true } })),
-          update: operation(nothing, () => Promise.reject(new InvalidRequest('Vault is already initialized'))),
+          read: operation(
+            none,
+            async () => ({ bare: { initialized: true } }),
+            withBody(z.strictObject({ initialized: z.boolean() })),
+          ),
+          update: operation(none, () => Promise.reject(new InvalidRequest('Vault is already initialized')), noContent),
         },
       },
       {
@@ -68,17 +127,7 @@ export class Status implements ApiPart<ApiRequest<unknown>> {
         synopsis: 'Who leads.',
         description: 'Nobody does: every gateway is active.',
         operations: {
-          read: operation(nothing, async () => ({
-            bare: {
-              ha_enabled: false,
-              is_self: false,
-              active_time: '0001-01-01T00:00:00Z',
-              leader_address: '',
-              leader_cluster_address: '',
-              performance_standby: false,
-              performance_standby_last_remote_wal: 0,
-            },
-          })),
+          read: operation(none, async () => ({ bare: leader }), withBody(leaderShown)),
         },
       },
     ];

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, NotFound } from '#libs/contracts';
 import { Unfinished, type UnfinishedKind, unfinishedKinds } from '#libs/leases';
 import { z } from 'zod';
+import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { boolField, stringField } from '../wire/fields.js';
 
@@ -19,6 +20,22 @@ const listing = z.object({
   include_child_namespaces: counting.shape.include_child_namespaces,
 });
 
+const counted = z.strictObject({ lease_count: z.int(), counts: z.record(z.string(), z.int()) });
+const listed = z.strictObject({
+  lease_count: z.int(),
+  leases: z.array(
+    z.strictObject({
+      lease_id: z.string(),
+      mount_id: z.string(),
+      error: z.string(),
+      account_id: z.string(),
+      user_name: z.string().nullable(),
+      access_key_tail: z.string().nullable(),
+      next_look: z.iso.datetime().nullable(),
+    }),
+  ),
+});
+
 /** `sys/leases`: revocations that are not finished (contract.md 3.2; the types other than `irrevocable` are ours). */
 @Injectable()
 export class UnfinishedPath implements ApiPart<TokenRequest<unknown>> {
@@ -30,7 +47,7 @@ export class UnfinishedPath implements ApiPart<TokenRequest<unknown>> {
         pattern: 'sys/leases/count',
         synopsis: 'Count the leases whose revocation is not finished.',
         description: 'By the accessor of their mount. The types are those of sys/leases.',
-        operations: { read: operation(counting, ({ fields }) => this.count(fields)) },
+        operations: { read: operation(counting, ({ fields }) => this.count(fields), withData(counted)) },
       },
       {
         pattern: 'sys/leases',
@@ -38,7 +55,7 @@ export class UnfinishedPath implements ApiPart<TokenRequest<unknown>> {
         description:
           'revoking: under way, it continues by itself. irrevocable: AWS refused to the last try, and is asked again\n' +
           'daily. left-behind: dropped by force while AWS refused or gave no answer; the user may still exist there.',
-        operations: { read: operation(listing, ({ fields }) => this.list(fields)) },
+        operations: { read: operation(listing, ({ fields }) => this.list(fields), withData(listed)) },
       },
     ];
   }

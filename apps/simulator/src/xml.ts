@@ -1,7 +1,7 @@
 import type { AwsError } from './aws-error.js';
 
-/** What an answer is made of: lists become `<member>` elements, instants ISO 8601, absent members nothing. */
-export type XmlValue = string | number | boolean | Date | XmlValue[] | XmlElements;
+/** What an answer is made of: lists become `<member>` elements, maps `<entry>`s, instants ISO 8601, absent members nothing. */
+export type XmlValue = string | number | boolean | Date | XmlValue[] | Map<string, number> | XmlElements;
 export type XmlElements = { [name: string]: XmlValue | undefined };
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', '\r': '&#xD;' };
@@ -12,6 +12,9 @@ function write(value: XmlValue): string {
   if (typeof value !== 'object') return String(value);
   if (value instanceof Date) return `${value.toISOString().slice(0, 19)}Z`;
   if (Array.isArray(value)) return value.map((item) => `<member>${write(item)}</member>`).join('');
+  if (value instanceof Map) {
+    return [...value].map(([key, item]) => `<entry><key>${escape(key)}</key><value>${item}</value></entry>`).join('');
+  }
   let text = '';
   for (const [name, member] of Object.entries(value)) {
     if (member !== undefined) text += `<${name}>${write(member)}</${name}>`;

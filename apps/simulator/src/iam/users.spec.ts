@@ -5,6 +5,7 @@ import {
   DeleteUserCommand,
   DeleteUserPolicyCommand,
   DetachUserPolicyCommand,
+  GetAccountSummaryCommand,
   GetUserCommand,
   GetUserPolicyCommand,
   ListAttachedUserPoliciesCommand,
@@ -100,6 +101,18 @@ describe('users', () => {
       name: 'LimitExceededException',
       message: 'Cannot exceed quota for UsersPerAccount: 2',
       $metadata: { httpStatusCode: 409 },
+    });
+  });
+
+  it('are counted with their quota by the summary of the account, for who may see it', async () => {
+    simulator.faults.set({ usersPerAccount: 7 });
+    await create('y');
+    const { SummaryMap } = await iam.send(new GetAccountSummaryCommand({}));
+    expect(SummaryMap).toEqual({ Users: 2, UsersQuota: 7 });
+    const plain = simulator.provisionRootIdentity({ userName: 'plain' });
+    await expect(sdkClients(simulator, plain).iam.send(new GetAccountSummaryCommand({}))).rejects.toMatchObject({
+      Code: 'AccessDenied',
+      message: expect.stringContaining('is not authorized to perform: iam:GetAccountSummary on resource: *'),
     });
   });
 

@@ -24,7 +24,7 @@ function userXml({ account }: Call, user: User, whole: boolean): XmlElements {
 const requestTags = (call: Call) =>
   Object.fromEntries(call.parameters.tags().map(({ key, value }) => [`aws:requesttag/${key.toLowerCase()}`, value]));
 
-/** Users, their tags and boundaries. */
+/** Users, their tags and boundaries, and how many there are. */
 export const userActions: Actions = {
   CreateUser: {
     resource: ({ account, parameters }) =>
@@ -84,6 +84,17 @@ export const userActions: Actions = {
         (user) => userXml(call, user, false),
       );
     },
+  },
+
+  /** Of everything that AWS counts, the users. */
+  GetAccountSummary: {
+    resource: () => '*',
+    run: ({ account, world }) => ({
+      SummaryMap: new Map([
+        ['Users', account.users().length],
+        ['UsersQuota', world.faults.settings.usersPerAccount],
+      ]),
+    }),
   },
 
   TagUser: {

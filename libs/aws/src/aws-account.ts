@@ -64,7 +64,7 @@ export interface AwsSurroundings {
   maxSockets?: number;
   /** Pause before the second attempt, milliseconds; 200, doubled from attempt to attempt. */
   backoffMs?: number;
-  /** Users that leases may have in one account; 5,000, AWS's hard quota. */
+  /** Users that leases may have in one account, and all users where AWS does not tell its quota; 5,000, which AWS's is. */
   usersPerAccount?: number;
   /** Unset: calls are made as they come. */
   budget?: Budget;
@@ -90,6 +90,8 @@ const limits = { requestTimeoutMs: 10_000, connectTimeoutMs: 3_000, maxSockets: 
 const retriesWhileCreating = 5;
 // What destroys and reads fails soon: the lease's own back-off takes over.
 const retriesOtherwise = 3;
+/** AWS's quota of users per account, which it raises for nobody (aws-facts.md, "Limits"). */
+const awsUsersPerAccount = 5_000;
 // The SDK's handler would print to the console when its connections are used up.
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
@@ -99,6 +101,11 @@ export class AwsAccounts {
   #ambient: CredentialProvider | undefined;
 
   constructor(private readonly surroundings: AwsSurroundings) {}
+
+  /** How many users of leases an account may have. */
+  get usersPerAccount(): number {
+    return this.surroundings.usersPerAccount ?? awsUsersPerAccount;
+  }
 
   /** @throws {AwsRefused} when the settings cannot work: half a key pair, or an endpoint that is no URL */
   open(root: RootSettings): AwsAccount {
@@ -173,7 +180,7 @@ export class AwsAccount {
     this.#maxRetries = root.maxRetries;
     this.#onCall = surroundings.onCall;
     this.#budget = surroundings.budget;
-    this.usersPerAccount = surroundings.usersPerAccount ?? 5_000;
+    this.usersPerAccount = surroundings.usersPerAccount ?? awsUsersPerAccount;
     this.#accountId = `mount-${root.mountId}`;
     this.#freshUntil = performance.now() + (root.freshForMs ?? 0);
 

@@ -58,3 +58,8 @@ export function withMade<E extends Error>(error: E, made: Made): E & { made: Mad
 export function madeBy(error: unknown): Made {
   return error instanceof Error && 'made' in error && error.made === 'nothing' ? 'nothing' : 'maybe';
 }
+
+/** Whether AWS refused a user because the account may have no more. */
+export function isUserQuotaMet(error: unknown): boolean {
+  return error instanceof AwsRefused && error.awsCode === 'LimitExceeded' && madeBy(error) === 'nothing';
+}

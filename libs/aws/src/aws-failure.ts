@@ -129,8 +129,12 @@ export class AwsFailure extends Error {
       case 'late':
         return new OutOfTime();
       case 'over_budget': {
-        const { retryAfterSeconds = 1 } = this.cause as OverBudget;
-        return new OverBudget(prefix === undefined ? this.detail : `${prefix}: ${this.detail}`, retryAfterSeconds);
+        const { limit, retryAfterSeconds = 1 } = this.cause as OverBudget;
+        return new OverBudget(
+          limit,
+          prefix === undefined ? this.detail : `${prefix}: ${this.detail}`,
+          retryAfterSeconds,
+        );
       }
       case 'throttled':
         return new AwsThrottled(this.awsCode, text, { cause: this });

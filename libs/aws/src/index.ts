@@ -16,9 +16,9 @@ export {
 } from './aws-account.js';
 export { awsEnv, surroundingsOf } from './aws.env.js';
 export { observeCalls } from './aws-figures.js';
-export { AmbiguousAccessKey, AwsRefused, type Made, madeBy } from './aws-errors.js';
+export { AmbiguousAccessKey, AwsRefused, isUserQuotaMet, type Made, madeBy } from './aws-errors.js';
 export { federationToken, type FederationTokenRequest } from './federation-token.js';
 export { Fence } from './fence.js';
 export { createIamUser, destroyIamUser, followAccessKey, type IamUserPlan, type IamUserRecord } from './iam-user.js';
 export type { StsCredential } from './sts-credential.js';
-export { type ListedUser, listUsers, userExists } from './users.js';
+export { countUsers, type ListedUser, listUsers, userExists } from './users.js';

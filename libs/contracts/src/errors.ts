@@ -84,9 +84,19 @@ export class NoRoute extends CodedError {
   }
 }
 
-/** A limit of ours, kept so that AWS's is not met: refused before AWS is asked. */
+/**
+ * Which limit of ours refused: AWS's rate of calls, an account's users, the leases of a role or of a token, or an
+ * operator's freeze.
+ */
+export type Limit = 'rate' | 'users' | 'role' | 'token' | 'frozen';
+
+/** A limit of ours refused it: one kept so that AWS's is not met, or one that an operator has set. */
 export class OverBudget extends CodedError {
-  constructor(message: string, retryAfterSeconds: number) {
+  constructor(
+    readonly limit: Limit,
+    message: string,
+    retryAfterSeconds: number,
+  ) {
     super('over_budget', message, { retryable: true, retryAfterSeconds });
   }
 }

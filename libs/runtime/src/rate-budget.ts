@@ -265,6 +265,7 @@ function recent(instants: number[]): number {
 function overBudget(waitMs: number): OverBudget {
   const seconds = Math.min(60, Math.max(1, Math.ceil(waitMs / 1000)));
   return new OverBudget(
+    'rate',
     'The calls that AWS allows this account are used up for the moment, and more are waiting than can be made within the ' +
       `time the caller waits; try again in ${seconds} s.`,
     seconds,

@@ -11,6 +11,7 @@ import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
+import { FreezePath } from './sys/freeze-path.js';
 import { LeasesPath } from './sys/leases-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
@@ -19,7 +20,7 @@ import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
+const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({

@@ -25,6 +25,10 @@ export class Token {
   @Column('jsonb', { nullable: true })
   meta!: Record<string, string> | null;
 
+  /** How many leases that have not ended it may have at once; null = any number. */
+  @Column('integer', { name: 'max_leases', nullable: true })
+  maxLeases!: number | null;
+
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;
 

@@ -67,6 +67,7 @@ export class Tokens {
         policies: ['root'],
         displayName: 'root',
         meta: null,
+        maxLeases: null,
         expiresAt: null,
         endedAt: null,
       });

@@ -151,7 +151,7 @@ export class Mounts {
   }
 
   /**
-   * Removes every tainted mount whose last lease that anybody was given has ended, with its roles; its root keys a minute
+   * Removes every tainted mount whose last lease that anybody was given has ended, with its roles and freezes; its root keys a minute
    * later, when nothing that was made with them is left to be taken back.
    * @returns the paths that are free now.
    */
@@ -166,6 +166,7 @@ export class Mounts {
       )) as [{ id: string; path: string }[], number];
       const ids = gone.map((mount) => mount.id);
       await manager.query(`delete from roles where mount_id = any($1)`, [ids]);
+      await manager.query(`delete from freezes where mount_id = any($1)`, [ids]);
       // A tombstone may still need the root keys for a look or two, and so may an intent whose statement began before
       // the end of the mount was committed.
       await manager.query(

@@ -227,3 +227,24 @@ describe('a legacy role write', () => {
     );
   });
 });
+
+describe('max_leases', () => {
+  const limited = writeRole(null, { credentialType: 'iam_user', policyArns: [policyArn], maxLeases: 3 });
+
+  it('is kept until it is written again, and is no limit where it is 0', () => {
+    expect(limited.maxLeases).toBe(3);
+    expect(writeRole(limited, { userPath: '/team/' }).maxLeases).toBe(3);
+    expect(writeRole(limited, { maxLeases: 0 }).maxLeases).toBeUndefined();
+  });
+
+  it('outlives a legacy write, whose clients know nothing of it, and may stand beside it', () => {
+    expect(writeRole(limited, { policy })).toMatchObject({ legacy: 'policy', maxLeases: 3 });
+    expect(writeRole(limited, { policy, maxLeases: 4 }).maxLeases).toBe(4);
+  });
+
+  it.each([-1, 2_147_483_648])('is refused as %d', (maxLeases) => {
+    const text = 'max_leases must be a number from 0, which means no limit, to 2147483647';
+    expect(() => writeRole(limited, { maxLeases })).toThrow(new InvalidRequest(text));
+    expect(() => writeRole(limited, { policy, maxLeases })).toThrow(new InvalidRequest(text));
+  });
+});

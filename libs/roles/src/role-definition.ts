@@ -25,6 +25,8 @@ export interface RoleDefinition {
   permissionsBoundaryArn: string;
   userPath: string;
   externalId: string;
+  /** How many leases that have not ended the role may have at once; absent = any number. Not of Vault's. */
+  maxLeases?: number;
   /** Which of the 0.6 fields shows this role, when it was last written through one of them. */
   legacy: 'policy' | 'arn' | null;
 }
@@ -43,6 +45,8 @@ export interface RoleWrite {
   permissionsBoundaryArn?: string;
   userPath?: string;
   externalId?: string;
+  /** 0 takes the limit away. */
+  maxLeases?: number;
   /** Legacy; null and empty count as not sent, since hvac sends both legacy keys and one of them null. */
   policy?: string | null;
   /** Legacy, as `policy`: what the value is decides, not under which of the two names it came. */
@@ -50,9 +54,12 @@ export interface RoleWrite {
 }
 
 /** A role before its credential types are known to be ours. */
-type Draft = Omit<RoleDefinition, 'credentialTypes'> & { credentialTypes: string[] };
+type Draft = Omit<RoleDefinition, 'credentialTypes' | 'maxLeases'> & { credentialTypes: string[] };
 
 const credentialTypes: readonly string[] = ['iam_user', 'assumed_role', 'federation_token'] satisfies CredentialType[];
+
+/** PostgreSQL's largest integer. */
+const largestMaxLeases = 2_147_483_647;
 
 const userPathPattern = '^\\/([\\x21-\\x7F]{0,510}\\/)?$';
 const userPathForm = new RegExp(userPathPattern);
@@ -73,10 +80,12 @@ const modernFields: [keyof RoleWrite, string][] = [
 
 /**
  * The role after a write (contract.md 2.4). A modern write changes what it supplies and the merged role is checked; a
- * legacy write replaces the whole role, and drops `iam_groups` and `iam_tags` sent beside it, as Vault does.
+ * legacy write replaces the whole role, and drops `iam_groups` and `iam_tags` sent beside it, as Vault does. It leaves
+ * `max_leases` alone: the clients of that age, which write the whole role every time, know nothing of it.
  * @throws InvalidRequest with all faults of the merged role at once.
  */
 export function writeRole(existing: RoleDefinition | null, write: RoleWrite): RoleDefinition {
+  const maxLeases = mostLeases(write.maxLeases ?? existing?.maxLeases ?? 0);
   if (write.policy && write.arn) throw new InvalidRequest('only one of policy or arn should be provided');
   const legacy = write.policy || write.arn;
   if (legacy) {
@@ -84,14 +93,21 @@ export function writeRole(existing: RoleDefinition | null, write: RoleWrite): Ro
     if (beside) {
       throw new InvalidRequest(`cannot supply deprecated role or policy parameters with ${beside[1]}`);
     }
-    return legacyRole(legacy);
+    return { ...legacyRole(legacy), maxLeases };
   }
   const draft = merge(existing, write);
   const faults = faultsOf(draft);
   if (faults.length > 0) {
     throw new InvalidRequest(`error(s) validating supplied role data: ${goQuote(multiError(faults))}`);
   }
-  return { ...draft, credentialTypes: draft.credentialTypes.filter(isCredentialType) };
+  return { ...draft, maxLeases, credentialTypes: draft.credentialTypes.filter(isCredentialType) };
+}
+
+function mostLeases(asked: number): number | undefined {
+  if (asked < 0 || asked > largestMaxLeases) {
+    throw new InvalidRequest(`max_leases must be a number from 0, which means no limit, to ${largestMaxLeases}`);
+  }
+  return asked || undefined;
 }
 
 function merge(existing: RoleDefinition | null, write: RoleWrite): Draft {

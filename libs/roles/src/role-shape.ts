@@ -18,6 +18,8 @@ export function roleToWire(role: RoleDefinition): Record<string, unknown> {
     role_arns: role.roleArns,
     session_tags: role.sessionTags,
     user_path: role.userPath,
+    // Ours: clients that compare what they wrote with what they read see it only where somebody has set it.
+    ...(role.maxLeases ? { max_leases: role.maxLeases } : {}),
     ...legacyKey(role),
   };
 }

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { Freezes } from './freezes.js';
 import { Mount } from './mount.entity.js';
 import { Mounts } from './mounts.js';
 import { Role } from './role.entity.js';
@@ -7,10 +8,10 @@ import { Roles } from './roles.js';
 import { RootConfig } from './root-config.entity.js';
 import { RootConfigs } from './root-configs.js';
 
-/** Mounts, their root configurations and their roles. */
+/** Mounts, their root configurations and their roles, and what an operator has frozen of them. */
 @Module({
   imports: [TypeOrmModule.forFeature([Mount, Role, RootConfig])],
-  providers: [Mounts, Roles, RootConfigs],
-  exports: [Mounts, Roles, RootConfigs],
+  providers: [Freezes, Mounts, Roles, RootConfigs],
+  exports: [Freezes, Mounts, Roles, RootConfigs],
 })
 export class RolesModule {}

@@ -26,7 +26,7 @@ write them to "config/root". Then write roles to "roles/".`;
 const coreDescription = 'The core: mounts, leases, tokens and what clients ask before they have a token.';
 
 /** Paths whose last part is itself a path, so that a closing slash says nothing: node-vault sends one. */
-const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/mounts\//;
+const endsInAnyPath = /^sys\/(leases\/)?(revoke|revoke-prefix|revoke-force|renew)(\/|$)|^sys\/(mounts|freeze\/mount)\//;
 
 /** Help for a person, and for a program. */
 interface Help {

@@ -4,7 +4,7 @@ import { Roles, roleToWire } from '#libs/roles';
 import { z } from 'zod';
 import { withData, withKeys, noContent } from '../api/answers.js';
 import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
-import { commaListField, durationField, keyValueField, stringField } from '../wire/fields.js';
+import { commaListField, durationField, intField, keyValueField, stringField } from '../wire/fields.js';
 
 /** The names that a role may have, as a group of a path (contract.md 2). */
 export const rolePattern = String.raw`(?P<name>\w(([\w-.@]+)?\w)?)`;
@@ -22,6 +22,7 @@ const body = z.object({
   permissions_boundary_arn: stringField().describe('ARN of the policy that bounds the user.'),
   user_path: stringField().describe('Path of the user, such as "/team/".'),
   external_id: stringField().describe('External id for assuming the role.'),
+  max_leases: intField().describe('Most leases that it may have at once, 0 for any number; requests beyond get 429.'),
   policy: stringField().meta({ deprecated: true }).describe('A policy as JSON; use policy_document.'),
   arn: stringField()
     .meta({ deprecated: true })
@@ -43,6 +44,7 @@ const shown = z.strictObject({
   role_arns: texts,
   session_tags: pairs,
   user_path: z.string(),
+  max_leases: z.int().optional(),
   policy: z.string().optional(),
   arn: z.string().optional(),
 });
@@ -109,6 +111,7 @@ export class RolesPath implements ApiPart<EngineRequest<unknown>> {
       permissionsBoundaryArn: fields.permissions_boundary_arn,
       userPath: fields.user_path,
       externalId: fields.external_id,
+      maxLeases: fields.max_leases,
       policy: fields.policy,
       arn: fields.arn,
     });

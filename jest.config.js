@@ -27,7 +27,7 @@ const common = {
 
 /** The journeys that run on both shapes: everything in one process, and three services over real servers. */
 const onBothShapes =
-  '/test/(aws-calls|contract-.*|idempotency|lease-life-faults|quick-start|secrets|stopping)\\.spec\\.ts$';
+  '/test/(aws-calls|contract-.*|idempotency|lease-life-faults|limits|quick-start|secrets|stopping)\\.spec\\.ts$';
 
 export default {
   testTimeout: 30_000,

@@ -23,14 +23,14 @@ export const broken: BrokenBuild[] = [
   {
     name: 'the intent is written after CreateUser',
     file: 'apps/issuer/src/issue-user.ts',
-    from: `      if (spent === null) await this.issuing.open(intent);
+    from: `      if (spent === null) await this.open(order, intent);
       else await this.startOver(spent, intent);
       try {
         const key = await createIamUser(order.account, plan, order.fence);
 `,
     to: `      try {
         const key = await createIamUser(order.account, plan, order.fence);
-        if (spent === null) await this.issuing.open(intent);
+        if (spent === null) await this.open(order, intent);
         else await this.startOver(spent, intent);
 `,
     points: 'issue: CreateUser done',

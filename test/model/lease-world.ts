@@ -613,6 +613,12 @@ export class LeaseWorld {
     await setter.get(Roles).write(id, 'deploy', { credentialType: 'iam_user', policyDocument });
     const account = this.simulator.account().id;
     await this.database.query(`update root_configs set account_id = $2 where mount_id = $1`, [id, account]);
+    // Who else has users there is asked once in an account's life, and by one caller for all: no part of a lease's.
+    await this.database.query(
+      `insert into aws_accounts (id, count_due_at) values ($1, 'infinity')
+       on conflict (id) do update set count_due_at = excluded.count_due_at`,
+      [account],
+    );
     this.mount = { id, path, ending: false, ended: false };
   }
 

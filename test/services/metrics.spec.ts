@@ -299,6 +299,20 @@ describe('metrics of three services', () => {
     });
   });
 
+  it('what a limit of ours refuses is counted by the limit, and so is the room that is left', async () => {
+    const issuer = await scrape('issuer');
+    await writeRole(world, 'limited', { max_leases: 1 });
+    await lend(world, 'limited');
+    await world.http.must(429, 'GET', 'aws/creds/limited');
+    await world.http.must(204, 'PUT', 'sys/freeze/mount/aws');
+    await world.http.must(429, 'GET', 'aws/creds/limited');
+    await world.http.must(204, 'DELETE', 'sys/freeze/mount/aws');
+    await grows('issuer', issuer, 1, 'leasehold_refused_total', { limit: 'role' });
+    await grows('issuer', issuer, 1, 'leasehold_refused_total', { limit: 'frozen' });
+    const { rows } = await world.database.query<{ users: number }>('select users from aws_accounts');
+    expect((await scrape('revoker')).of('leasehold_aws_places_left')).toBe(5_000 - rows[0]!.users);
+  });
+
   it('the operations page names every figure', async () => {
     const page = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
     const texts = await Promise.all(

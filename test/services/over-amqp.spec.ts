@@ -222,6 +222,21 @@ describe('over AMQP', () => {
       await expect(leasehold.renew('aws/creds/x/absent')).rejects.toMatchObject({ code: 'invalid_request' });
       await expect(leasehold.revoke('aws/creds/x/absent')).rejects.toMatchObject({ message: 'lease not found' });
     });
+
+    it('is not issued while an operator has frozen its role, and is renewed and revoked all the same', async () => {
+      const leasehold = client();
+      const { leaseId } = await issue(leasehold);
+      await world.http.must(204, 'PUT', `sys/freeze/role/aws/${role}`, { reason: 'an incident' });
+      await expect(issue(leasehold)).rejects.toMatchObject({
+        code: 'over_budget',
+        message: expect.stringMatching(/^An operator has frozen issuing for role .* \(an incident\)/),
+        retryAfterSeconds: 60,
+      });
+      await leasehold.renew(leaseId);
+      await leasehold.revoke(leaseId);
+      await world.http.must(204, 'DELETE', `sys/freeze/role/aws/${role}`);
+      await comesToRest(world);
+    });
   });
 
   describe('the token', () => {

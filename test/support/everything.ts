@@ -6,6 +6,7 @@ const tables = {
   root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at',
   roles: '*',
   tokens: '*',
+  freezes: '*',
   commands: '*',
   idempotent_answers: '*',
   leases: 'id, state, expires_at, last_renewed_at, end_reason, forced, attempts',

@@ -68,6 +68,7 @@ export async function startFleet(
     masterKey: system.masterKey,
     timing: system.timing,
     aws: { url: surroundings.defaultEndpoint, ...credentials, backoffMs: surroundings.backoffMs },
+    env: surroundings.usersPerAccount ? { LEASEHOLD_AWS_USERS: String(surroundings.usersPerAccount) } : {},
     ...given,
   });
   try {

@@ -1,5 +1,5 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
-import { CodedError, type IssueLeaseReply } from '#libs/contracts';
+import { CodedError, type IssueLeaseReply, OverBudget } from '#libs/contracts';
 import { Metrics } from '#libs/runtime';
 import { type Observable, tap } from 'rxjs';
 
@@ -9,6 +9,7 @@ export class CommandFigures implements NestInterceptor {
   private readonly commands;
   private readonly seconds;
   private readonly issued;
+  private readonly refused;
 
   constructor(metrics: Metrics) {
     this.commands = metrics.counter(
@@ -21,6 +22,11 @@ export class CommandFigures implements NestInterceptor {
       'How long an issuer was at work on a command.',
       [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20],
       ['command'],
+    );
+    this.refused = metrics.counter(
+      'leasehold_refused_total',
+      'Requests that a limit of ours refused: rate of calls, users of an account, leases of a role or token, a freeze.',
+      ['limit'],
     );
     this.issued = metrics.counter('vault.secret.lease.creation', 'Credentials made and offered or handed on.', [
       'credential_type',
@@ -43,7 +49,10 @@ export class CommandFigures implements NestInterceptor {
           const { credentialType, replayed } = reply as IssueLeaseReply;
           if (!replayed) this.issued.inc({ credential_type: credentialType });
         },
-        error: (error: unknown) => note(error instanceof CodedError ? error.code : 'internal'),
+        error: (error: unknown) => {
+          note(error instanceof CodedError ? error.code : 'internal');
+          if (error instanceof OverBudget) this.refused.inc({ limit: error.limit });
+        },
       }),
     );
   }

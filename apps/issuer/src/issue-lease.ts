@@ -2,11 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { type Caller, Tokens } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
+import { Issuing } from '#libs/leases';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import type { Order, Seal } from './order.js';
+import { askerOf, type Order, type Seal } from './order.js';
 
 /** How the text begins when AWS refuses the first call for a credential type (contract.md 2.5). */
 const failureOf: Record<CredentialType, string> = {
@@ -24,14 +25,15 @@ export class IssueLease {
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
     private readonly accounts: AwsAccounts,
+    private readonly issuing: Issuing,
     private readonly once: IssueOnce,
     private readonly issueUser: IssueUser,
     private readonly issueSts: IssueSts,
   ) {}
 
   /**
-   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `idempotency_key_reused` before
-   * anything is made;
+   * @throws CodedError `permission_denied`, `no_route`, `role_not_found`, `invalid_request`, `idempotency_key_reused`,
+   * `over_budget` before anything is made;
    * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
@@ -45,8 +47,12 @@ export class IssueLease {
   private async issue(command: IssueLeaseRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<IssueLeaseReply> {
     const mount = await this.mounts.find(command.mount);
     if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
-    const role = await this.roles.find(mount.id, command.role);
-    if (!role) throw new RoleNotFound(command.role);
+    const found = await this.roles.findToIssue(mount.id, command.role, caller.token.id);
+    if (!found) throw new RoleNotFound(command.role);
+    const { role, isFrozen } = found;
+    // Whoever is refused costs AWS nothing. What decides is the statement that opens the lease.
+    const asker = askerOf({ caller, mount, role });
+    if (isFrozen || asker.limited.role || asker.limited.token) await this.issuing.mayIssue(asker);
     const type = credentialTypeFor(role.definition, command.door);
 
     const root = await this.rootConfigs.open(mount.id);

@@ -1,9 +1,10 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { AmbiguousAccessKey, createIamUser, type IamUserPlan, madeBy } from '#libs/aws';
-import type { IssueLeaseReply } from '#libs/contracts';
+import { AmbiguousAccessKey, createIamUser, type IamUserPlan, isUserQuotaMet, madeBy } from '#libs/aws';
+import { type IssueLeaseReply, OverBudget } from '#libs/contracts';
 import { Issuing, ttl, type UserIntent } from '#libs/leases';
 import { compileTemplate } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
+import { CountUsers } from './count-users.js';
 import { type Made, type Order, openingOf, replyOf } from './order.js';
 
 /** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
@@ -15,6 +16,7 @@ export class IssueUser {
 
   constructor(
     private readonly issuing: Issuing,
+    private readonly countUsers: CountUsers,
     metrics: Metrics,
   ) {
     this.register = metrics.span('vault.expire.register', 'Storing what was made as a lease.');
@@ -25,7 +27,7 @@ export class IssueUser {
     for (;;) {
       const plan = planOf(order);
       const intent = intentOf(order, plan);
-      if (spent === null) await this.issuing.open(intent);
+      if (spent === null) await this.open(order, intent);
       else await this.startOver(spent, intent);
       try {
         const key = await createIamUser(order.account, plan, order.fence);
@@ -36,9 +38,25 @@ export class IssueUser {
           spent = intent.leaseId;
           continue;
         }
+        if (isUserQuotaMet(error)) this.countUsers.again(placeOf(order), { isWrong: true });
         await this.giveUp(intent, error);
         throw error;
       }
+    }
+  }
+
+  /** Commits the intent. Who is the first in an account waits until AWS has said who else has users there. */
+  private async open(order: Order, intent: UserIntent): Promise<void> {
+    for (;;) {
+      const count = await this.issuing.open(intent).catch((error: unknown) => {
+        // Others may have left meanwhile.
+        if (error instanceof OverBudget && error.limit === 'users')
+          this.countUsers.again(placeOf(order), { isWrong: false });
+        throw error;
+      });
+      if (count === 'due') this.countUsers.again(placeOf(order), { isWrong: false });
+      if (count !== 'missing') return;
+      await this.countUsers.first(placeOf(order));
     }
   }
 
@@ -97,6 +115,10 @@ export class IssueUser {
       this.logger.error({ msg: 'failed issue not marked', leaseId, requestId, error: String(failure) });
     }
   }
+}
+
+function placeOf({ account, identity }: Order) {
+  return { account, accountId: identity.accountId };
 }
 
 function planOf({ role, root, caller }: Order): IamUserPlan {

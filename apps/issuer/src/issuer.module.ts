@@ -5,6 +5,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandFigures } from './command-figures.js';
+import { CountUsers } from './count-users.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 import { IssueNothing } from './issue-nothing.js';
@@ -33,6 +34,7 @@ export class IssuerModule implements OnApplicationShutdown {
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       controllers: [IssuerController],
       providers: [
+        CountUsers,
         HeldLease,
         observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,
         IssueOnce,

@@ -1,7 +1,7 @@
 import type { Caller } from '#libs/access';
 import type { AwsAccount, CallerIdentity, Fence } from '#libs/aws';
 import type { IssueLeaseReply, IssueLeaseRequest } from '#libs/contracts';
-import { type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
+import { type Asker, type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
 import type { Mount, OpenedRootConfig, Role } from '#libs/roles';
 
 /** A command with everything it names, read once: who asks for what, from which account, until when. */
@@ -31,19 +31,27 @@ export function replyOf(made: Made, ttlMs: number): IssueLeaseReply {
   return made.credentialType === 'iam_user' ? lives : { ...lives, stsTtl: Math.trunc(ttlMs / 1000) };
 }
 
+/** Who asks for what, as limits and freezes see it. */
+export function askerOf({ caller, mount, role }: Pick<Order, 'caller' | 'mount' | 'role'>): Asker {
+  return {
+    mountId: mount.id,
+    roleName: role.name,
+    tokenId: caller.token.id,
+    limited: { role: role.definition.maxLeases !== undefined, token: caller.token.maxLeases !== null },
+  };
+}
+
 /** The columns of a lease that its order decides; every attempt has its own id. */
 export function openingOf(order: Order): Opening {
-  const { command, caller, mount, role, root, identity } = order;
+  const { command, mount, role, root, identity } = order;
   return {
+    ...askerOf(order),
     leaseId: newLeaseId(`${mount.path}${command.door}/${role.name}`),
     commandId: command.id,
-    mountId: mount.id,
     mountVersion: mount.version,
-    roleName: role.name,
     roleVersion: role.version,
     rootVersion: root.version,
     accountId: identity.accountId,
-    tokenId: caller.token.id,
     requestId: command.requestId,
   };
 }

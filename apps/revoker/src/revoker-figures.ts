@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { Alarms, Counting, type EndReason, type Lease, type Settlement } from '#libs/leases';
+import { AwsAccounts } from '#libs/aws';
+import { Alarms, Counting, type EndReason, ForeignUsers, type Lease, type Settlement } from '#libs/leases';
 import { Metrics } from '#libs/runtime';
 
 /** Ends that somebody set an instant for: of the others it means nothing to be late. */
@@ -19,7 +20,13 @@ export class RevokerFigures {
   private readonly ended;
   private readonly undelivered;
 
-  constructor(metrics: Metrics, counting: Counting, alarms: Alarms) {
+  constructor(
+    metrics: Metrics,
+    counting: Counting,
+    alarms: Alarms,
+    foreignUsers: ForeignUsers,
+    { usersPerAccount }: AwsAccounts,
+  ) {
     this.expirations = metrics.counter('vault.expire.lease_expiration', 'Tries to take an expired lease back.');
     this.inQueue = metrics.summary(
       'vault.expire.lease_expiration.time_in_queue',
@@ -53,6 +60,9 @@ export class RevokerFigures {
     metrics.gauges('leasehold_leases', 'Leases by state, of the whole system.', 'state', () => counting.byState());
     metrics.gauge('leasehold_longest_due_seconds', 'How long the longest due lease has waited for a revoker.', () =>
       counting.longestDueSeconds(),
+    );
+    metrics.gauge('leasehold_aws_places_left', 'IAM users that the fullest account still takes.', () =>
+      foreignUsers.fewestPlacesLeft(usersPerAccount),
     );
     metrics.gauges('leasehold_alarms', 'Alarms in the queue, of the whole system.', 'state', () => alarms.counts());
   }

@@ -2,6 +2,7 @@ export * from './accepting.js';
 export * from './alarms.js';
 export * from './counting.js';
 export * from './finding.js';
+export * from './foreign-users.js';
 export * from './idempotent-answers.js';
 export * from './issuing.js';
 export * from './lease-id.js';

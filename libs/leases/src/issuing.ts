@@ -1,23 +1,31 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { tokenIsAlive } from '#libs/access';
 import { NoRoute, OutOfTime, OverBudget, PermissionDenied } from '#libs/contracts';
+import { freezes } from '#libs/roles';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
+import { placesLeft } from './foreign-users.js';
 import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { MadeOfUser } from './lease.entity.js';
 
+/** Who asks for a lease of what, as far as limits and freezes are concerned. */
+export interface Asker {
+  mountId: string;
+  roleName: string;
+  tokenId: string;
+  /** Whether role and token have a limit to their leases; those that have none cost no lock and no count. */
+  limited: { role: boolean; token: boolean };
+}
+
 /** What a lease is opened with: the definitions it was issued under, and who asked. */
-export interface Opening {
+export interface Opening extends Asker {
   leaseId: string;
   commandId: string;
-  mountId: string;
   mountVersion: string;
-  roleName: string;
   roleVersion: string;
   rootVersion: string;
   accountId: string;
-  tokenId: string;
   requestId: string;
 }
 
@@ -27,9 +35,15 @@ export interface UserIntent extends Opening {
   made: MadeOfUser;
   /** How long the caller still waits, in milliseconds. */
   waitMs: number;
-  /** How many users of leases its account may have. */
+  /** How many users of leases its account may have; all users, where AWS does not tell the account's quota. */
   usersPerAccount: number;
 }
+
+/**
+ * How the count of an account's foreign users stands (`ForeignUsers`): `missing` when AWS was never asked, so that nothing
+ * was opened; `due` when it is time to ask again.
+ */
+export type CountStanding = 'fresh' | 'due' | 'missing';
 
 /** A credential of STS, which ends by itself. */
 export interface StsLease extends Opening {
@@ -54,37 +68,54 @@ export class Issuing {
   ) {}
 
   /**
-   * Commits the intent. A command that was delivered before takes its first attempt back and opens another one, in
-   * one transaction, unless that attempt is past the point where anything may be doubled.
-   * @throws OverBudget when its account has no place for another user.
+   * Refuses what role, token or mount do not allow, by a look that locks nothing: `open` and `openSts` decide.
+   * @throws OverBudget, PermissionDenied, NoRoute as `open`.
+   */
+  async mayIssue(asker: Asker): Promise<void> {
+    await requireAllowed(this.manager, asker);
+  }
+
+  /**
+   * Commits the intent, unless the account's foreign users have yet to be counted. A command that was delivered before takes its
+   * first attempt back and opens another one, in one transaction, unless that attempt is past the point where anything may
+   * be doubled.
+   * @throws OverBudget when its account has no place for another user, its role or token has as many leases as it may
+   * have, or issuing is frozen.
    * @throws OutOfTime when the command was settled before, or its caller has left.
    * @throws PermissionDenied when the token has ended, NoRoute when the mount has.
    */
-  async open(intent: UserIntent): Promise<void> {
+  async open(intent: UserIntent): Promise<CountStanding> {
     for (;;) {
-      const opened = (await this.manager.query(
-        `with alive as (
-           select 1 from tokens, mounts where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
-         ), place as (
-           ${placeForUser('$9', '$14')}
-         ), command as (
-           insert into commands (id, lease_id) select $1, $2 from alive, place on conflict (id) do nothing returning id
-         )
-         ${insertIntent('command')}`,
-        [...this.intentValues(intent), intent.usersPerAccount],
-      )) as unknown[];
-      if (opened.length > 0) return;
+      const [opened] = await this.withinLimits(intent, (manager) => this.openIn(manager, intent));
+      if (opened) return opened.countIsDue ? 'due' : 'fresh';
       const [found] = (await this.manager.query(
-        `select exists (select 1 from commands where id = $1) as known,
-           (select users from aws_accounts where id = $2) as users`,
-        [intent.commandId, intent.accountId],
-      )) as { known: boolean; users: number | null }[];
-      if (found!.known) return this.reopen(intent, null);
-      if (found!.users !== null && found!.users >= intent.usersPerAccount) throw noPlace(intent);
-      // The first user of this account; or a place has become free since.
-      await this.manager.query(`insert into aws_accounts (id) values ($1) on conflict do nothing`, [intent.accountId]);
-      await requireAlive(this.manager, intent);
+        `select exists (select 1 from commands where id = $1) as known, count_due_at is not null as counted,
+           ${placesLeft('$3')} > 0 as "hasPlace", foreign_users as "foreignUsers", quota
+         from (select 1) one left join aws_accounts on aws_accounts.id = $2`,
+        [intent.commandId, intent.accountId, intent.usersPerAccount],
+      )) as (Users & { known: boolean; counted: boolean; hasPlace: boolean })[];
+      if (found!.known) {
+        await this.reopen(intent, null);
+        return 'fresh';
+      }
+      await requireAllowed(this.manager, intent);
+      if (!found!.counted) return 'missing';
+      if (!found!.hasPlace) throw noPlace(intent, found!);
+      // Otherwise a place has become free since, or a freeze was lifted.
     }
+  }
+
+  private openIn(manager: EntityManager, intent: UserIntent): Promise<{ countIsDue: boolean }[]> {
+    return manager.query(
+      `with allowed as (${allowed(intent)}), place as (
+         ${placeForUser('$9', '$14')}
+       ), command as (
+         insert into commands (id, lease_id) select $1, $2 from allowed, place where count_due_at is not null
+         on conflict (id) do nothing returning id
+       ), intent as (${insertIntent('command')})
+       select count_due_at <= now() as "countIsDue" from intent, place`,
+      [...this.intentValues(intent), intent.usersPerAccount],
+    );
   }
 
   /**
@@ -97,6 +128,7 @@ export class Issuing {
 
   private async reopen(intent: UserIntent, spent: string | null): Promise<void> {
     const takenBack = await this.manager.transaction(async (manager) => {
+      await lockLimits(manager, intent);
       const [command] = (await manager.query(
         `select lease_id, attempts, withdrawn_at from commands where id = $1 for update`,
         [intent.commandId],
@@ -124,16 +156,27 @@ export class Issuing {
         intent.accountId,
         intent.usersPerAccount,
       ])) as unknown[];
-      if (places.length === 0) throw noPlace(intent);
+      if (places.length === 0) {
+        const [users] = (await manager.query(
+          `select foreign_users as "foreignUsers", quota from aws_accounts where id = $1`,
+          [intent.accountId],
+        )) as Users[];
+        throw noPlace(intent, users!);
+      }
       await manager.query(`update commands set lease_id = $2, attempts = attempts + 1 where id = $1`, [
         intent.commandId,
         intent.leaseId,
       ]);
-      await manager.query(
-        `with command as (select id from commands where id = $1 and $3::uuid is not null and $4::uuid is not null)
-         ${insertIntent('command', command.attempts + 1)}`,
+      const opened = (await manager.query(
+        `with allowed as (${allowed(intent)}), command as (
+           select commands.id from commands, allowed where commands.id = $1
+         ) ${insertIntent('command', command.attempts + 1)}`,
         this.intentValues(intent),
-      );
+      )) as unknown[];
+      if (opened.length === 0) {
+        await requireAllowed(manager, intent);
+        throw new OutOfTime();
+      }
       return back;
     });
     this.alarms.setSoon([takenBack]);
@@ -146,7 +189,7 @@ export class Issuing {
    * @throws OutOfTime when the intent was taken back meanwhile or its caller has left, or another command has the key.
    */
   async offer(leaseId: string, accessKeyId: string, ttlMs: number, kept?: KeptAnswer): Promise<void> {
-    await this.keeping(leaseId, kept, (manager) => this.offerIn(manager, leaseId, accessKeyId, ttlMs));
+    await this.keeping(this.manager, leaseId, kept, (manager) => this.offerIn(manager, leaseId, accessKeyId, ttlMs));
   }
 
   private async offerIn(manager: EntityManager, leaseId: string, accessKeyId: string, ttlMs: number): Promise<void> {
@@ -198,42 +241,60 @@ export class Issuing {
    * @param kept the answer to keep, where it was asked for with an idempotency key.
    * @returns milliseconds until AWS ends it.
    * @throws OutOfTime when the command was delivered before or its caller has left, or another command has the key;
-   * PermissionDenied, NoRoute as `open`.
+   * OverBudget, PermissionDenied, NoRoute as `open`.
    */
   async openSts(lease: StsLease, kept?: KeptAnswer): Promise<number> {
-    return this.keeping(lease.leaseId, kept, (manager) => this.openStsIn(manager, lease));
+    return this.withinLimits(lease, (manager) =>
+      this.keeping(manager, lease.leaseId, kept, (within) => this.openStsIn(within, lease)),
+    );
   }
 
   private async openStsIn(manager: EntityManager, lease: StsLease): Promise<number> {
-    const [opened] = (await manager.query(
-      `with alive as (
-         select 1 from tokens, mounts where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
-       ), command as (
-         insert into commands (id, lease_id, forget_at)
-         select $1, $2, $12::timestamptz + $13 * interval '1 ms' from alive on conflict (id) do nothing returning id
-       )
-       insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
-         account_id, request_id, access_key_id, expires_at, due_at, credential_type, state, renewable, issued_at, accepted_at)
-       select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, $14, 'active', false, now(), now()
-       from command returning extract(epoch from expires_at - now())::float8 * 1000 as "ttlMs"`,
-      [...openingValues(lease), lease.accessKeyId, lease.expiresAt, this.timing.commandMemoryMs, lease.credentialType],
-    )) as { ttlMs: number }[];
-    if (opened) return opened.ttlMs;
-    const [command] = (await manager.query(`select 1 from commands where id = $1`, [lease.commandId])) as unknown[];
-    if (!command) await requireAlive(manager, lease);
-    throw new OutOfTime();
+    for (;;) {
+      const [opened] = (await manager.query(
+        `with allowed as (${allowed(lease)}), command as (
+           insert into commands (id, lease_id, forget_at)
+           select $1, $2, $12::timestamptz + $13 * interval '1 ms' from allowed on conflict (id) do nothing returning id
+         )
+         insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
+           account_id, request_id, access_key_id, expires_at, due_at, credential_type, state, renewable, issued_at, accepted_at)
+         select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, $14, 'active', false, now(), now()
+         from command returning extract(epoch from expires_at - now())::float8 * 1000 as "ttlMs"`,
+        [
+          ...openingValues(lease),
+          lease.accessKeyId,
+          lease.expiresAt,
+          this.timing.commandMemoryMs,
+          lease.credentialType,
+        ],
+      )) as { ttlMs: number }[];
+      if (opened) return opened.ttlMs;
+      const [command] = (await manager.query(`select 1 from commands where id = $1`, [lease.commandId])) as unknown[];
+      if (command) throw new OutOfTime();
+      await requireAllowed(manager, lease);
+    }
+  }
+
+  /** Where role or token are limited, their others who ask meanwhile wait until what `write` has opened is counted. */
+  private withinLimits<T>(asker: Asker, write: (manager: EntityManager) => Promise<T>): Promise<T> {
+    if (!asker.limited.role && !asker.limited.token) return write(this.manager);
+    return this.manager.transaction(async (manager) => {
+      await lockLimits(manager, asker);
+      return write(manager);
+    });
   }
 
   /** Answer and lease are one commit: no lease that may be accepted is without its answer, and no key has two. */
   private async keeping<T>(
+    manager: EntityManager,
     leaseId: string,
     kept: KeptAnswer | undefined,
     write: (manager: EntityManager) => Promise<T>,
   ): Promise<T> {
-    if (!kept) return write(this.manager);
-    return this.manager.transaction(async (manager) => {
-      const written = await write(manager);
-      await this.answers.keep(manager, leaseId, kept);
+    if (!kept) return write(manager);
+    return manager.transaction(async (within) => {
+      const written = await write(within);
+      await this.answers.keep(within, leaseId, kept);
       return written;
     });
   }
@@ -268,34 +329,108 @@ function insertIntent(command: string, attempt = 1): string {
     from ${command} returning id`;
 }
 
+/** Foreign users of an account, and how many users it may have; null = AWS does not tell. */
+interface Users {
+  foreignUsers: number;
+  quota: number | null;
+}
+
 /**
  * A row when the account has a place for another user, and then a lock that makes the next one who asks wait until this one's
  * intent is counted.
  */
 function placeForUser(account: string, usersPerAccount: string): string {
-  return `select 1 from aws_accounts where id = ${account} and users < ${usersPerAccount}::integer for update`;
+  return `select count_due_at from aws_accounts where id = ${account} and ${placesLeft(usersPerAccount)} > 0 for update`;
+}
+
+/** A row when token and mount are alive, nothing is frozen and no limit is reached; values as `openingValues` gives them. */
+function allowed({ limited }: Asker): string {
+  const isLimited = limited.role || limited.token;
+  return `select 1 from tokens, mounts
+    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
+      and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
+      ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
+}
+
+/** Role and token where they have a limit, with it and how many leases count against it; no more are counted than that. */
+function limitsOf(mountId: string, roleName: string, tokenId: string): string {
+  const used = (whose: string) =>
+    `(select count(*) from (select 1 from leases where ${whose} and state <> 'ended' limit most) counted) as used`;
+  return `
+    select 'role' as kind, most, ${used(`mount_id = ${mountId} and role_name = ${roleName}`)}
+    from (select (definition ->> 'maxLeases')::integer as most from roles
+          where mount_id = ${mountId} and name = ${roleName}) role where most > 0
+    union all
+    select 'token', most, ${used(`token_id = ${tokenId}`)}
+    from (select max_leases as most from tokens where id = ${tokenId}) token where most > 0`;
+}
+
+/**
+ * Locks role and token where they have a limit, in this order, so that what a statement after it counts is what there is. A
+ * lock that leaves alone those who only refer to the row, as every new lease does.
+ */
+async function lockLimits(manager: EntityManager, { mountId, roleName, tokenId, limited }: Asker): Promise<void> {
+  if (limited.role) {
+    await manager.query(`select 1 from roles where mount_id = $1 and name = $2 for no key update`, [mountId, roleName]);
+  }
+  if (limited.token) await manager.query(`select 1 from tokens where id = $1 for no key update`, [tokenId]);
 }
 
 /** What is lent ends all the time: soon is a good time to ask again. */
 const placeWithinSeconds = 10;
 
-function noPlace({ accountId, usersPerAccount }: UserIntent): OverBudget {
+/** What an operator has frozen takes longer. */
+const thawWithinSeconds = 60;
+
+function noPlace({ accountId, usersPerAccount }: UserIntent, { foreignUsers, quota }: Users): OverBudget {
+  const most = quota === null ? usersPerAccount : Math.min(quota, foreignUsers + usersPerAccount);
+  const foreign = foreignUsers > 0 ? `, ${foreignUsers} of them by users that are not leases'` : '';
   return new OverBudget(
-    `AWS account ${accountId} has no place for another IAM user: it may have ${usersPerAccount}, and they are all taken; ` +
+    'users',
+    `AWS account ${accountId} has no place for another IAM user: it may have ${most}, and they are all taken${foreign}; ` +
       'try again when a lease has ended.',
     placeWithinSeconds,
   );
 }
 
-/** Refuses when token or mount have ended, and says which of the two. */
-async function requireAlive(manager: EntityManager, opening: Opening): Promise<void> {
+/** Refuses when token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
+async function requireAllowed(manager: EntityManager, { mountId, roleName, tokenId }: Asker): Promise<void> {
   const [found] = (await manager.query(
-    `select exists (select 1 from tokens where id = $1 and ${tokenIsAlive}) as token,
-       exists (select 1 from mounts where id = $2 and ${mountIsAlive}) as mount`,
-    [opening.tokenId, opening.mountId],
-  )) as { token: boolean; mount: boolean }[];
-  if (!found!.token) throw new PermissionDenied();
-  if (!found!.mount) {
-    throw new NoRoute(`no handler for route "${opening.leaseId}". route entry or namespace is tainted.`);
+    `select exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
+       exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
+       (select path from mounts where id = $1) as path,
+       (select json_build_object('ofToken', token_id is not null, 'ofRole', role_name is not null, 'reason', reason,
+          'since', to_char(since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+        from freezes where ${freezes('$1', '$2', '$3')} order by token_id nulls first, role_name nulls first limit 1) as freeze,
+       (select json_build_object('kind', kind, 'most', most)
+        from (${limitsOf('$1', '$2', '$3')}) limits where used >= most limit 1) as "limit"`,
+    [mountId, roleName, tokenId],
+  )) as {
+    token: boolean;
+    mount: boolean;
+    path: string;
+    freeze: { ofToken: boolean; ofRole: boolean; reason: string; since: string } | null;
+    limit: { kind: 'role' | 'token'; most: number } | null;
+  }[];
+  const { token, mount, path, freeze, limit } = found!;
+  if (!token) throw new PermissionDenied();
+  if (!mount) throw new NoRoute(`no handler for route "${path}". route entry or namespace is tainted.`);
+  if (freeze) {
+    const what = freeze.ofToken ? 'this token' : freeze.ofRole ? `role "${roleName}" of "${path}"` : `mount "${path}"`;
+    const why = freeze.reason === '' ? '' : ` (${freeze.reason})`;
+    throw new OverBudget(
+      'frozen',
+      `An operator has frozen issuing for ${what} at ${freeze.since}${why}; ask for it to be lifted, or try again later.`,
+      thawWithinSeconds,
+    );
+  }
+  if (limit) {
+    const what = limit.kind === 'token' ? 'This token' : `Role "${roleName}" of "${path}"`;
+    throw new OverBudget(
+      limit.kind,
+      `${what} has as many leases as it may have at once (max_leases ${limit.most}); revoke one that is not needed, or try ` +
+        'again when one has ended.',
+      placeWithinSeconds,
+    );
   }
 }

@@ -6,6 +6,7 @@ import { Accepting } from './accepting.js';
 import { Alarms } from './alarms.js';
 import { Counting } from './counting.js';
 import { Finding } from './finding.js';
+import { ForeignUsers } from './foreign-users.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
 import { Issuing } from './issuing.js';
 import { LeaseNews } from './lease-news.js';
@@ -22,6 +23,7 @@ const rooms = [
   Alarms,
   Counting,
   Finding,
+  ForeignUsers,
   IdempotentAnswers,
   Issuing,
   LeaseNews,

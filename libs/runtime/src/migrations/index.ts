@@ -3,6 +3,8 @@ import { Outbox1764100000000 } from './1764100000000-outbox.js';
 import { ForcedLeases1764250000000 } from './1764250000000-forced-leases.js';
 import { IdempotentAnswers1764300000000 } from './1764300000000-idempotent-answers.js';
 import { Limits1764400000000 } from './1764400000000-limits.js';
+import { LeaseLimitsAndFreezes1764410000000 } from './1764410000000-lease-limits-and-freezes.js';
+import { ForeignUsers1764411000000 } from './1764411000000-foreign-users.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -11,4 +13,6 @@ export const migrations = [
   ForcedLeases1764250000000,
   IdempotentAnswers1764300000000,
   Limits1764400000000,
+  LeaseLimitsAndFreezes1764410000000,
+  ForeignUsers1764411000000,
 ];

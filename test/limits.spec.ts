@@ -50,7 +50,7 @@ describe('limits that an operator sets', () => {
     await writeRole(world, 'deploy');
     await lend(world, 'deploy'); // who the root credentials are, and who else is in their account, is known from now on
     await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
-  });
+  }, 60_000);
   afterAll(() => world.close());
   afterEach(async () => {
     world.simulator.faults.clear();
@@ -334,7 +334,7 @@ describe('users of an account that are no leases', () => {
 
   beforeAll(async () => {
     world = await World.start({ weather: {}, timing: patient, surroundings: { usersPerAccount: 40 } });
-  });
+  }, 60_000);
   afterAll(() => world.close());
   afterEach(() => world.simulator.faults.clear());
 

@@ -291,7 +291,7 @@ describe('limits that an operator sets', () => {
       expect((await refusal('creds/phoenix')).error).toMatch(/\(soon\)/);
       await world.http.must(204, 'DELETE', 'aws/roles/phoenix');
       await lift('role/aws/phoenix');
-    });
+    }, 60_000);
 
     it('end with their mount', async () => {
       await world.mount('gone');

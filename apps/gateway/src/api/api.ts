@@ -94,8 +94,8 @@ export class Api {
     hangUp: AbortSignal,
     onRoute: (route: string) => void,
   ): Promise<ApiAnswer> {
-    const { path, accept = '', idempotencyKey } = asked;
-    const base = { id, path, hangUp, accept, idempotencyKey, onRoute };
+    const { path, remoteAddress = '', accept = '', idempotencyKey } = asked;
+    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, onRoute };
     const openMatch = this.open.match(asked.path);
     if (openMatch && !asked.help) return this.run(asked, openMatch, { ...base, token });
 

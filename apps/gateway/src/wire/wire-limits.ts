@@ -10,11 +10,11 @@ export const wireLimitsSchema = z.strictObject({
   /** Of all bodies that are held in memory at once; what exceeds it is refused, and may be sent again. */
   bodiesBytes: whole(16 * 1024 ** 3).default(256 * 1024 * 1024),
   /** Keys and texts in one body. */
-  jsonStrings: whole(1_000_000).default(1_000),
+  strings: whole(1_000_000).default(1_000),
   /** What one body comes to once it is parsed, estimated. */
-  jsonBytes: whole(1024 ** 3).default(34_078_720),
+  parsedBytes: whole(1024 ** 3).default(34_078_720),
   /** Objects and arrays within each other. */
-  jsonDepth: whole(10_000).default(100),
+  depth: whole(10_000).default(100),
   /** Request line and headers together. */
   headerBytes: whole(1024 * 1024).default(16 * 1024),
   headers: whole(2_000).default(100),

@@ -3,6 +3,7 @@ import { AccessModule } from '#libs/access';
 import {
   cannotListen,
   commandClient,
+  connectionsOf,
   databaseModule,
   MetricsModule,
   redisQueueModule,
@@ -16,12 +17,12 @@ import { ISSUERS, IssuerClient } from './issuer-client.js';
 
 /** One gateway as a process of its own; any number of them, behind a load balancer that asks `/health/ready`. */
 await runService('gateway', gatewayEnv, async (env, { logger, health, metrics }) => {
-  const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
+  const { database, redis, broker } = await connectionsOf(env);
   const app = await createGateway(
     GatewayModule.configured(
       [
-        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
-        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
         MetricsModule.of(metrics),
       ],

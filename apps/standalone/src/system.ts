@@ -5,6 +5,7 @@ import { AccessModule, Keyring, Tokens } from '#libs/access';
 import type { AwsSurroundings } from '#libs/aws';
 import type { LeaseTiming } from '#libs/leases';
 import {
+  type ClientTls,
   databaseModule,
   EventLog,
   Health,
@@ -15,6 +16,7 @@ import {
   migrateQueue,
   queueModule,
   RateBudget,
+  type Reached,
   StartRefused,
 } from '#libs/runtime';
 import { DataSource } from 'typeorm';
@@ -25,6 +27,8 @@ import { RevokerModule } from '../../revoker/src/index.js';
 /** What one process needs to be the whole system. */
 export interface SystemOptions {
   databaseUrl: string;
+  /** Its server's authority, and what is shown to it. */
+  databaseTls?: ClientTls;
   /** 32 bytes. */
   masterKey: Buffer;
   rootToken: string;
@@ -52,17 +56,18 @@ const issueQueue = 'lease-issue';
  * @throws StartRefused with one sentence for a person.
  */
 export async function startSystem(options: SystemOptions): Promise<RunningSystem> {
-  const { databaseUrl, timing, logger } = options;
+  const { timing, logger } = options;
+  const database = { url: options.databaseUrl, tls: options.databaseTls };
   const surroundings = { budget: new RateBudget(), ...options.surroundings };
-  await migrate(databaseUrl);
-  await migrateQueue(databaseUrl);
-  await requireMasterKey(databaseUrl, options.masterKey);
+  await migrate(database);
+  await migrateQueue(database);
+  await requireMasterKey(database, options.masterKey);
 
   const bus = new MemoryBus();
   const metrics = new Metrics('leasehold');
   const connections = () => [
-    databaseModule(databaseUrl),
-    queueModule(databaseUrl),
+    databaseModule(database),
+    queueModule(database),
     AccessModule.open(options.masterKey),
     MetricsModule.of(metrics),
   ];
@@ -109,8 +114,8 @@ async function bootstrap(app: INestApplicationContext, rootToken: string): Promi
  * Tries the key before anything is started: of an application that breaks off half-built, nobody can close the parts.
  * @throws MasterKeyRefused when it does not open the keyring.
  */
-async function requireMasterKey(url: string, masterKey: Buffer): Promise<void> {
-  const source = await new DataSource({ type: 'postgres', url }).initialize();
+async function requireMasterKey({ url, tls }: Reached, masterKey: Buffer): Promise<void> {
+  const source = await new DataSource({ type: 'postgres', url, ssl: tls }).initialize();
   try {
     await Keyring.open(source, masterKey);
   } finally {

@@ -1,3 +1,4 @@
+export { type ClientTls, connectionsOf, databaseOf, type Reached } from './connections.js';
 export * from './database.js';
 export * from './dependencies.js';
 export * from './embedded-postgres.js';

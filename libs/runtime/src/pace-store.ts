@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { Redis } from 'ioredis';
+import type { Reached } from './connections.js';
 import type { Pace } from './pace.js';
 
 /** Where the paces of budgets are kept. */
@@ -75,10 +76,11 @@ export class RedisPaces implements PaceStore {
 
   /** @param namespace first word of its keys */
   constructor(
-    url: string,
+    { url, tls }: Reached,
     private readonly namespace: string,
   ) {
     this.redis = new Redis(url, {
+      tls,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       commandTimeout: 500,

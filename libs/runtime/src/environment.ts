@@ -44,6 +44,11 @@ export const processEnv = z.object({
     .transform((text) => text === 'true'),
 });
 
+/** A variable that holds JSON of the form `schema`. */
+export function inJson<Schema extends z.ZodObject>(schema: Schema) {
+  return parsed((text): unknown => JSON.parse(text), 'must be a JSON object').pipe(schema);
+}
+
 /** A variable that holds what `parse` understands, such as a key; the error names what is wrong without repeating it. */
 export function parsed<T>(parse: (text: string) => T, wrong: string) {
   return z.string().transform((text, context): T => {

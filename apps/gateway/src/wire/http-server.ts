@@ -68,6 +68,7 @@ export function createHttpServer(handler: RequestListener, options: ServerOption
     if (!server.owes(response)) return;
     if (request.rawHeaders.length > 2 * limits.headers) refuseRequest(response, 431);
     else if (!verbs.has(request.method) && !listVerb.reveals(request)) refuseRequest(response, 405, { goesOn: true });
+    else if (!/^1\.[01]$/.test(request.httpVersion)) refuseRequest(response, 400);
     else if (request.headers.host === undefined && request.httpVersion === '1.1') refuseRequest(response, 400);
     else {
       request.url = originForm(request.url!);

@@ -18,7 +18,7 @@ import { defaultLimits, type WireLimits } from './wire/wire-limits.js';
 export interface HttpSettings {
   /** HTTPS, and nothing but HTTPS. */
   tls?: ServerTls;
-  limits?: WireLimits;
+  limits?: Partial<WireLimits>;
   /** Addresses and networks whose `X-Forwarded-For` is believed. */
   trustedProxies?: string[];
 }
@@ -28,7 +28,8 @@ export async function createGateway(
   module: DynamicModule,
   { logger, health, http = {} }: { logger: LoggerService; health: Health; http?: HttpSettings },
 ): Promise<NestFastifyApplication> {
-  const { tls, limits = defaultLimits, trustedProxies = [] } = http;
+  const { tls, trustedProxies = [] } = http;
+  const limits = { ...defaultLimits, ...http.limits };
   const admission = new Admission(limits);
   const adapter = new FastifyAdapter({
     serverFactory: (handler: Parameters<typeof createHttpServer>[0]) => createHttpServer(handler, { ...limits, tls }),

@@ -20,7 +20,14 @@ import {
   StartRefused,
 } from '#libs/runtime';
 import { DataSource } from 'typeorm';
-import { createGateway, GatewayModule, ISSUERS } from '../../gateway/src/index.js';
+import {
+  createGateway,
+  GatewayModule,
+  type HttpSettings,
+  ISSUERS,
+  RateLimits,
+  type RateLimitSettings,
+} from '../../gateway/src/index.js';
 import { IssuerModule } from '../../issuer/src/index.js';
 import { RevokerModule } from '../../revoker/src/index.js';
 
@@ -37,6 +44,8 @@ export interface SystemOptions {
   logger: LoggerService;
   /** On 127.0.0.1; 0 = any that is free. */
   port: number;
+  /** What differs from the defaults on the callers' side, and how often they may ask. */
+  http?: Pick<HttpSettings, 'limits' | 'trustedProxies'> & { rates?: RateLimitSettings };
 }
 
 /** The running system. */
@@ -91,8 +100,10 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
     started.push(issuer);
     await issuer.listen();
     const gateway = await createGateway(
-      GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue)),
-      { logger, health },
+      GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue), {
+        rates: new RateLimits(options.http?.rates ?? {}),
+      }),
+      { logger, health, http: options.http },
     );
     started.push(gateway);
     await bootstrap(gateway, options.rootToken);

@@ -16,7 +16,9 @@ export const rateLimitsSchema = z.strictObject({
   address: perSecond,
 });
 
-type Kind = keyof z.output<typeof rateLimitsSchema>;
+export type RateLimitSettings = z.output<typeof rateLimitsSchema>;
+
+type Kind = keyof RateLimitSettings;
 
 /** How long we do without Redis once it has failed us, milliseconds. */
 const aloneForMs = 1_000;
@@ -33,7 +35,7 @@ export class RateLimits {
 
   /** @param keyPrefix first words of its keys on Redis */
   constructor(
-    limits: z.output<typeof rateLimitsSchema>,
+    limits: RateLimitSettings,
     private readonly redis?: Redis,
     keyPrefix = '',
   ) {

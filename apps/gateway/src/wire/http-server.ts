@@ -22,8 +22,6 @@ export interface ServerTls {
 interface ServerOptions extends Partial<WireLimits>, Partial<Patience> {
   /** HTTPS, and nothing but HTTPS. */
   tls?: ServerTls;
-  /** How often limits in time are looked at, milliseconds. */
-  checkEveryMs?: number;
 }
 
 /**
@@ -38,14 +36,14 @@ interface ServerOptions extends Partial<WireLimits>, Partial<Patience> {
  * the answers that are owed, and for no longer than the patience that it is given.
  */
 export function createHttpServer(handler: RequestListener, options: ServerOptions = {}): Server {
-  const { bodyMs = 5_000, answerMs = 65_000, tls, checkEveryMs = 5_000 } = options; // callers wait 20 s, for a revocation 60 s
+  const { bodyMs = 5_000, answerMs = 65_000, tls } = options; // callers wait 20 s, for a revocation 60 s
   const limits = { ...defaultLimits, ...options };
   const server = new (tls ? DrainingTlsServer : DrainingServer)(
     {
       keepAliveTimeout: limits.idleMs,
       headersTimeout: limits.headersMs,
       requestTimeout: limits.receiveMs,
-      connectionsCheckingInterval: checkEveryMs,
+      connectionsCheckingInterval: Math.ceil(Math.min(limits.headersMs, limits.receiveMs) / 2),
       maxHeaderSize: limits.headerBytes,
       handshakeTimeout: limits.headersMs,
       ...(tls && secure(tls)),

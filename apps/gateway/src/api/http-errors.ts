@@ -18,7 +18,7 @@ export class HttpErrors implements ExceptionFilter {
     if (!reply.request.raw.complete) void reply.header('connection', 'close');
     const { status } = answer;
     const told = error instanceof CodedError || status >= 500 ? error : new CodedError('invalid_request', '');
-    this.outcomes.failed(this.outcomes.begin(reply.request.id), status, told, reply.request.raw.destroyed);
+    this.outcomes.failed(this.outcomes.begin(reply.request.id), status, told, reply.request.raw.socket.destroyed);
     sendError(reply, answer);
   }
 }

@@ -21,6 +21,7 @@ revoker=$(hash_of REDIS_REVOKER_PASSWORD "${REDIS_REVOKER_PASSWORD-}")
 connect='+ping +info +time +client|setname +multi +exec +eval +evalsha'
 set_alarms='+del +exists +get +hget +hmget +hmset +hset +incr +lindex +llen +lpos +lpush +lrange +persist +pttl +rpop
   +rpush +sadd +scard +set +xadd +zadd +zcard +zcount +zrange +zrem +zrevrangebyscore +zscore'
+count_requests='+expire +incrby'
 take_alarms='+bzpopmin +hdel +hexists +hgetall +hincrby +lrem +ltrim +pexpire +rpoplpush +smembers +srem +xtrim +zpopmin
   +zrangebyscore +zremrangebyrank +zremrangebyscore +zrevrange'
 
@@ -30,7 +31,7 @@ user() { echo user "$@"; }
 {
   user default off
   # shellcheck disable=SC2086 # words
-  user gateway on "#$gateway" '~leasehold:*' -@all $connect $set_alarms
+  user gateway on "#$gateway" '~leasehold:*' -@all $connect $set_alarms $count_requests
   # shellcheck disable=SC2086
   user issuer on "#$issuer" '~leasehold:*' -@all $connect $set_alarms
   # shellcheck disable=SC2086

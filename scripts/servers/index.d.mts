@@ -14,6 +14,18 @@ export interface Server {
   thaw(): Promise<void>;
 }
 type Say = (line: string) => void;
+/** PEM texts: speaks TLS alone, with who shows a certificate of this authority. */
+interface Tls {
+  ca: string;
+  cert: string;
+  key: string;
+}
 export class ServersRefused extends Error {}
-export function startRedis(options: { folder: string; say?: Say; port?: number; password?: string }): Promise<Server>;
-export function startRabbitmq(options: { folder: string; say?: Say; port?: number }): Promise<Server>;
+export function startRedis(options: {
+  folder: string;
+  say?: Say;
+  port?: number;
+  password?: string;
+  tls?: Tls;
+}): Promise<Server>;
+export function startRabbitmq(options: { folder: string; say?: Say; port?: number; tls?: Tls }): Promise<Server>;

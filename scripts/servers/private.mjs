@@ -2,6 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 
 // What makes an instance private: a folder, a secret and ports that nobody else uses.
 
@@ -40,10 +41,20 @@ export async function freePort() {
   }
 }
 
-/** Whether what listens on `port` answers `hello` with bytes for which `isAnswer` is true. */
-export function answers(port, hello, isAnswer) {
+/** The PEM texts of a server that speaks TLS, as files. */
+export async function writePems(folder, { ca, cert, key }) {
+  const pems = { ca, cert, key };
+  const files = Object.entries(pems).map(([name, text]) => [name, join(folder, `${name}.pem`), text]);
+  for (const [, file, text] of files) await writeFile(file, text, { mode: 0o600 });
+  return Object.fromEntries(files);
+}
+
+/** Whether what listens on `port` answers `hello` with bytes for which `isAnswer` is true; over TLS, as its own client. */
+export function answers(port, hello, isAnswer, tls) {
   return new Promise((told) => {
-    const socket = connect({ port, host: '127.0.0.1', timeout: 2000 }, () => socket.write(hello));
+    const to = { port, host: '127.0.0.1', timeout: 2000 };
+    const greet = () => socket.write(hello);
+    const socket = tls ? connectTls({ ...to, ...tls }, greet) : connect(to, greet);
     let received = Buffer.alloc(0);
     const tell = (answer) => {
       socket.destroy();

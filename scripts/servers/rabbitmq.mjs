@@ -2,20 +2,20 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findProgram, findServer, searchPath } from './find.mjs';
-import { answers, freePort, openFolder, secretIn } from './private.mjs';
+import { answers, freePort, openFolder, secretIn, writePems } from './private.mjs';
 import { keep, run } from './process.mjs';
 import { ServersRefused } from './servers-refused.mjs';
 
 /** Not guest, which everyone knows. */
 const user = 'leasehold';
 
-export async function startInstalledRabbitmq({ folder, port }) {
+export async function startInstalledRabbitmq({ folder, port, tls }) {
   await openFolder(folder);
-  const own = await privateRabbitmq({ port, password: await secretIn(folder, 'password') });
+  const own = await privateRabbitmq({ port, password: await secretIn(folder, 'password'), tls });
   // Made by us: the one that Erlang makes can be guessed.
   await secretIn(folder, '.erlang.cookie', 0o400);
   const settings = [
-    `listeners.tcp.1 = 127.0.0.1:${own.port}`,
+    ...(tls ? await listenSecurely(folder, own.port, tls) : [`listeners.tcp.1 = 127.0.0.1:${own.port}`]),
     `default_user = ${user}`,
     `default_pass = ${own.password}`,
     'log.console.level = warning',
@@ -34,6 +34,19 @@ export async function startInstalledRabbitmq({ folder, port }) {
     return [run(findServer('rabbitmq'), [], { cwd: folder, env, log }), epmd];
   };
   return keep({ ...own.server, log, launch });
+}
+
+async function listenSecurely(folder, port, tls) {
+  const { ca, cert, key } = await writePems(folder, tls);
+  return [
+    'listeners.tcp = none',
+    `listeners.ssl.1 = 127.0.0.1:${port}`,
+    `ssl_options.cacertfile = ${ca}`,
+    `ssl_options.certfile = ${cert}`,
+    `ssl_options.keyfile = ${key}`,
+    'ssl_options.verify = verify_peer',
+    'ssl_options.fail_if_no_peer_cert = true',
+  ];
 }
 
 /** Every file and port that it would otherwise share with the system's own RabbitMQ, if there is one. */
@@ -64,7 +77,7 @@ function environment(folder, epmdPort, distPort) {
 }
 
 /** What every RabbitMQ of ours has in common, wherever it runs. */
-export async function privateRabbitmq({ port: asked, password }) {
+export async function privateRabbitmq({ port: asked, password, tls }) {
   const port = asked ?? (await freePort());
   // A method frame with Connection.Start.
   const isStart = (bytes) => bytes[0] === 1 && bytes.length > 10 && bytes.readUInt32BE(7) === 0x000a000a;
@@ -74,8 +87,8 @@ export async function privateRabbitmq({ port: asked, password }) {
     password,
     server: {
       name: 'RabbitMQ',
-      url: `amqp://${user}:${password}@127.0.0.1:${port}/`,
-      isReady: () => answers(port, Buffer.from('AMQP\0\0\x09\x01', 'latin1'), isStart),
+      url: `${tls ? 'amqps' : 'amqp'}://${user}:${password}@127.0.0.1:${port}/`,
+      isReady: () => answers(port, Buffer.from('AMQP\0\0\x09\x01', 'latin1'), isStart, tls),
     },
   };
 }

@@ -1,17 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findServer } from './find.mjs';
-import { answers, freePort, openFolder, secretIn } from './private.mjs';
+import { answers, freePort, openFolder, secretIn, writePems } from './private.mjs';
 import { keep, run } from './process.mjs';
 
-export async function startInstalledRedis({ folder, port, password }) {
+export async function startInstalledRedis({ folder, port, password, tls }) {
   await openFolder(folder);
-  const own = await privateRedis({ port, password: password ?? (await secretIn(folder, 'password')) });
+  const own = await privateRedis({ port, password: password ?? (await secretIn(folder, 'password')), tls });
   const file = join(folder, 'redis.conf');
   const log = join(folder, 'redis.log');
-  await writeFile(file, ['bind 127.0.0.1', `port ${own.port}`, 'daemonize no', ...own.settings, ''].join('\n'), {
-    mode: 0o600,
-  });
+  const listen = tls ? await listenSecurely(folder, own.port, tls) : [`port ${own.port}`];
+  await writeFile(file, ['bind 127.0.0.1', ...listen, 'daemonize no', ...own.settings, ''].join('\n'), { mode: 0o600 });
   return keep({
     ...own.server,
     log,
@@ -20,12 +19,24 @@ export async function startInstalledRedis({ folder, port, password }) {
   });
 }
 
+async function listenSecurely(folder, port, tls) {
+  const { ca, cert, key } = await writePems(folder, tls);
+  return [
+    'port 0',
+    `tls-port ${port}`,
+    `tls-ca-cert-file ${ca}`,
+    `tls-cert-file ${cert}`,
+    `tls-key-file ${key}`,
+    'tls-auth-clients yes',
+  ];
+}
+
 /** What every Redis of ours has in common, wherever it runs. */
-export async function privateRedis({ port: asked, password }) {
+export async function privateRedis({ port: asked, password, tls }) {
   const port = asked ?? (await freePort());
   const quoted = JSON.stringify(password); // Redis reads the same quotes in commands and settings
   // The answer is -LOADING while it reads its data.
-  const isReady = () => answers(port, `AUTH ${quoted}\r\nPING\r\n`, (bytes) => bytes.includes('+OK\r\n+PONG\r\n'));
+  const isReady = () => answers(port, `AUTH ${quoted}\r\nPING\r\n`, (bytes) => bytes.includes('+OK\r\n+PONG\r\n'), tls);
   return {
     port,
     // In a file and not among the arguments, which every user of the machine may read.
@@ -36,6 +47,10 @@ export async function privateRedis({ port: asked, password }) {
       'maxmemory-policy noeviction',
       `requirepass ${quoted}`,
     ],
-    server: { name: 'Redis', url: `redis://:${encodeURIComponent(password)}@127.0.0.1:${port}`, isReady },
+    server: {
+      name: 'Redis',
+      url: `${tls ? 'rediss' : 'redis'}://:${encodeURIComponent(password)}@127.0.0.1:${port}`,
+      isReady,
+    },
   };
 }

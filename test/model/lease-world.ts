@@ -129,8 +129,8 @@ export class LeaseWorld {
     const database = new pg.Client({ connectionString: databaseUrl, application_name: 'model' });
     await database.connect();
     const time = await Time.of(database, new URL(databaseUrl).pathname.slice(1));
-    await migrate(databaseUrl);
-    await migrateQueue(databaseUrl);
+    await migrate({ url: databaseUrl });
+    await migrateQueue({ url: databaseUrl });
     await watchSteps(database);
     const simulator = await startSimulator();
     // What a mount gets that has lost its root keys: somebody else's account.

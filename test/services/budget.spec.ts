@@ -177,7 +177,7 @@ describe("AWS's budget", () => {
   it('is gone at in parts while Redis is away, revoking among them, and together again afterwards', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'budget-'));
     const redis = await startRedis({ folder });
-    const workers = [1, 2].map(() => new RateBudget(new RedisPaces(redis.url, 'test')));
+    const workers = [1, 2].map(() => new RateBudget(new RedisPaces(redis, 'test')));
     const budget = '123456789012:iam';
     const probe = new Redis(redis.url);
     /** How many of each class each worker is let go in two seconds of asking for more. */

@@ -43,8 +43,8 @@ function start(world: Beside, module: Parameters<typeof NestFactory.createApplic
 
 function connections({ options }: Beside) {
   return [
-    databaseModule(options.databaseUrl, 4),
-    queueModule(options.databaseUrl),
+    databaseModule({ url: options.databaseUrl }, 4),
+    queueModule({ url: options.databaseUrl }),
     AccessModule.open(options.masterKey),
     MetricsModule.of(new Metrics('beside')),
   ];

@@ -33,6 +33,10 @@ export class ChildSystem {
     return { url: message.url, close: () => this.end() };
   };
 
+  get pid(): number {
+    return this.child!.pid!;
+  }
+
   /** SIGKILL: whatever it was doing, it does no more. */
   async kill(): Promise<void> {
     const child = this.child!;

@@ -110,7 +110,8 @@ export class Fleet {
   private readonly started: Service[] = [];
 
   constructor(
-    private readonly env: Record<string, string>,
+    /** What all have in common. */
+    readonly environment: Record<string, string>,
     private readonly onLine: (line: string, from: Service) => void = () => undefined,
   ) {}
 
@@ -118,7 +119,7 @@ export class Fleet {
   start(kind: Kind, env: Record<string, string> = {}): Service {
     const child = spawn(process.execPath, ['--enable-source-maps', `dist/apps/${kind}/src/main.js`], {
       cwd: root,
-      env: { PATH: process.env.PATH, LEASEHOLD_OPERATIONS_PORT: '0', PORT: '0', ...this.env, ...env },
+      env: { PATH: process.env.PATH, LEASEHOLD_OPERATIONS_PORT: '0', PORT: '0', ...this.environment, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const service: Service = new Service(kind, child, (line) => this.onLine(line, service));

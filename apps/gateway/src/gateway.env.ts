@@ -3,6 +3,7 @@ import { parseIssuerPublicKey } from '#libs/contracts';
 import { leaseTimingEnv } from '#libs/leases';
 import { brokerEnv, databaseEnv, parsed, processEnv, redisEnv } from '#libs/runtime';
 import { z } from 'zod';
+import { httpEnv } from './http.env.js';
 
 /** The gateway's environment. */
 export const gatewayEnv = z.object({
@@ -12,6 +13,7 @@ export const gatewayEnv = z.object({
   ...brokerEnv.shape,
   ...masterKeyEnv.shape,
   ...leaseTimingEnv.shape,
+  ...httpEnv.shape,
   /** What commands are sealed to. */
   LEASEHOLD_ISSUER_PUBLIC_KEY: parsed(parseIssuerPublicKey, 'must be a public key as "npm run keys" prints one'),
   LEASEHOLD_HOST: z.string().min(1).default('127.0.0.1'),

@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
+import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
 import { TokenSelf } from './auth/token-self.js';
 import { ConfigLease } from './aws/config-lease.js';
@@ -34,13 +35,13 @@ const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) =>
 export class GatewayModule {
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `issuers`: how it
-   * reaches them, under the name ISSUERS; `observing`: it asks them for nothing.
+   * reaches them, under the name ISSUERS; `observing`: it asks them for nothing; `rates`: how often callers may ask.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     issuers: ClientProviderOptions,
-    observing = false,
+    { observing = false, rates = new RateLimits({}) }: { observing?: boolean; rates?: RateLimits } = {},
   ): DynamicModule {
     return {
       module: GatewayModule,
@@ -50,6 +51,7 @@ export class GatewayModule {
         Api,
         IssuerClient,
         { provide: OBSERVING, useValue: observing },
+        { provide: RateLimits, useValue: rates },
         RequestOutcomes,
         TakeBack,
         ...open,

@@ -3,46 +3,65 @@ import { AccessModule } from '#libs/access';
 import {
   cannotListen,
   commandClient,
+  connectionsOf,
   databaseModule,
   MetricsModule,
+  openRedis,
+  readEnvironment,
   redisQueueModule,
   runService,
   watchDependencies,
 } from '#libs/runtime';
+import { RateLimits } from './api/rate-limits.js';
 import { gatewayEnv } from './gateway.env.js';
 import { GatewayModule } from './gateway.module.js';
 import { createGateway } from './http.js';
+import { serverTlsOf, tlsEnv } from './http.env.js';
 import { ISSUERS, IssuerClient } from './issuer-client.js';
+import { keepRenewed } from './tls-renewal.js';
 
 /** One gateway as a process of its own; any number of them, behind a load balancer that asks `/health/ready`. */
 await runService('gateway', gatewayEnv, async (env, { logger, health, metrics }) => {
-  const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
+  const tls = serverTlsOf(env);
+  const { database, redis, broker } = await connectionsOf(env);
+  const limits = env.LEASEHOLD_RATE_LIMITS;
+  const counts = Object.keys(limits).length > 0 ? openRedis(redis, { commandTimeout: 200 }) : undefined;
+  const rates = new RateLimits(limits, counts, env.LEASEHOLD_NAMESPACE);
   const app = await createGateway(
     GatewayModule.configured(
       [
-        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
-        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
       commandClient(ISSUERS, broker, env.LEASEHOLD_ISSUER_PUBLIC_KEY),
-      env.LEASEHOLD_OBSERVE,
+      { observing: env.LEASEHOLD_OBSERVE, rates },
     ),
-    { logger, health },
+    {
+      logger,
+      health,
+      http: { tls, limits: env.LEASEHOLD_HTTP_LIMITS, trustedProxies: env.LEASEHOLD_TRUSTED_PROXIES },
+    },
   );
   watchDependencies(app, health);
   health.watch('rabbitmq', () => app.get(IssuerClient).reached());
   await app.listen(env.PORT, env.LEASEHOLD_HOST).catch((error: unknown) => {
     throw cannotListen('PORT', env.PORT, env.LEASEHOLD_HOST, error);
   });
-  logger.log({ msg: 'gateway listens', url: await app.getUrl() });
+  const url = await app.getUrl();
+  logger.log({ msg: 'gateway listens', url: tls ? url.replace(/^http:/, 'https:') : url });
+  const renewal =
+    tls && keepRenewed(app.getHttpServer(), () => serverTlsOf(readEnvironment('gateway', tlsEnv, process.env)));
   return {
     // The longest that a caller waits, a revocation that is waited for, and a little.
     stopsWithinMs: env.LEASEHOLD_DRAIN_MS + 75_000,
     close: async () => {
       await sleep(env.LEASEHOLD_DRAIN_MS);
+      renewal?.stop();
       await app.close();
+      rates.close();
     },
   };
 });

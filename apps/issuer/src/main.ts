@@ -3,6 +3,7 @@ import { AccessModule } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
 import {
   CommandServer,
+  connectionsOf,
   databaseModule,
   MetricsModule,
   RateBudget,
@@ -16,14 +17,14 @@ import { IssuerModule } from './issuer.module.js';
 
 /** One issuer as a process of its own; any number of them share the queue of commands. */
 await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) => {
-  const broker = { url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE };
-  const budget = new RateBudget(new RedisPaces(env.REDIS_URL, env.LEASEHOLD_NAMESPACE));
+  const { database, redis, broker } = await connectionsOf(env);
+  const budget = new RateBudget(new RedisPaces(redis, env.LEASEHOLD_NAMESPACE));
   const server = new CommandServer(broker, env.LEASEHOLD_ISSUER_KEY, env.LEASEHOLD_PREFETCH);
   const app = await NestFactory.createMicroservice(
     IssuerModule.configured(
       [
-        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
-        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
         MetricsModule.of(metrics),
       ],

@@ -1,19 +1,20 @@
 import { NestFactory } from '@nestjs/core';
 import { AccessModule, Tokens } from '#libs/access';
-import { databaseModule, migrate, readEnvironment, StartRefused } from '#libs/runtime';
+import { databaseModule, databaseOf, migrate, readEnvironment, StartRefused } from '#libs/runtime';
 import { migrateEnv } from './migrate.env.js';
 
 /** `npm run migrate`: brings the schema to this build's version, and makes the root token what LEASEHOLD_ROOT_TOKEN says. */
 try {
   const env = readEnvironment('migration', migrateEnv, process.env);
-  const run = await migrate(env.DATABASE_URL);
+  const database = databaseOf(env);
+  const run = await migrate(database);
   process.stdout.write(
     run.length > 0 ? `Migrated: ${run.join(', ')}.\n` : 'The schema is as new as this build; nothing to do.\n',
   );
   if (env.LEASEHOLD_ROOT_TOKEN) {
     if (!env.LEASEHOLD_MASTER_KEY) throw new StartRefused('LEASEHOLD_ROOT_TOKEN needs LEASEHOLD_MASTER_KEY beside it.');
     const app = await NestFactory.createApplicationContext(
-      { module: class {}, imports: [databaseModule(env.DATABASE_URL, 2), AccessModule.open(env.LEASEHOLD_MASTER_KEY)] },
+      { module: class {}, imports: [databaseModule(database, 2), AccessModule.open(env.LEASEHOLD_MASTER_KEY)] },
       { logger: false, abortOnError: false },
     );
     await app.get(Tokens).setRootToken(env.LEASEHOLD_ROOT_TOKEN);

@@ -2,6 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { AccessModule } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
 import {
+  connectionsOf,
   databaseModule,
   EventExchange,
   MetricsModule,
@@ -17,13 +18,14 @@ import { RevokerModule } from './revoker.module.js';
 
 /** One revoker as a process of its own; any number of them share alarms and sweep. */
 await runService('revoker', revokerEnv, async (env, { logger, health, metrics }) => {
-  const events = new EventExchange({ url: env.RABBITMQ_URL, namespace: env.LEASEHOLD_NAMESPACE });
-  const budget = new RateBudget(new RedisPaces(env.REDIS_URL, env.LEASEHOLD_NAMESPACE));
+  const { database, redis, broker } = await connectionsOf(env);
+  const events = new EventExchange(broker);
+  const budget = new RateBudget(new RedisPaces(redis, env.LEASEHOLD_NAMESPACE));
   const app = await NestFactory.createApplicationContext(
     RevokerModule.configured(
       [
-        databaseModule(env.DATABASE_URL, env.LEASEHOLD_DATABASE_POOL),
-        redisQueueModule(env.REDIS_URL, env.LEASEHOLD_NAMESPACE),
+        databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
+        redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(env.LEASEHOLD_MASTER_KEY),
         MetricsModule.of(metrics),
       ],

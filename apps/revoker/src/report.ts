@@ -2,7 +2,7 @@ import { NestFactory } from '@nestjs/core';
 import { AccessModule, MasterKeyRefused } from '#libs/access';
 import { AwsAccounts, surroundingsOf } from '#libs/aws';
 import { RolesModule } from '#libs/roles';
-import { databaseModule, readEnvironment, StartRefused } from '#libs/runtime';
+import { databaseModule, databaseOf, readEnvironment, StartRefused } from '#libs/runtime';
 import { Comparison, type LivingRow, type MountComparison } from './comparison.js';
 import { reportEnv } from './report.env.js';
 
@@ -15,7 +15,7 @@ try {
   const app = await NestFactory.createApplicationContext(
     {
       module: class {},
-      imports: [databaseModule(env.DATABASE_URL, 2), AccessModule.open(env.LEASEHOLD_MASTER_KEY), RolesModule],
+      imports: [databaseModule(databaseOf(env), 2), AccessModule.open(env.LEASEHOLD_MASTER_KEY), RolesModule],
       providers: [Comparison, { provide: AwsAccounts, useValue: accounts }],
     },
     { logger: false, abortOnError: false },

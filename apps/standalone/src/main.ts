@@ -75,7 +75,7 @@ async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: A
   const logFile = folder.file('leasehold.log');
   const logger = openLog(logFile);
 
-  const databaseUrl = settings.databaseUrl ?? (await embeddedDatabase(folder, stops));
+  const { url: databaseUrl, tls: databaseTls } = settings.database ?? { url: await embeddedDatabase(folder, stops) };
   toStop.throwIfAborted();
   const simulator = settings.aws ? null : await startTheSimulator(folder, stops);
   const account = simulator && provisionAccount(simulator);
@@ -84,6 +84,7 @@ async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: A
   say('Starting gateway, issuer and revoker.');
   const system = await startSystem({
     databaseUrl,
+    databaseTls,
     masterKey,
     rootToken,
     timing: leaseTimingSchema.parse({}),

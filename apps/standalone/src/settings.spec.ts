@@ -6,7 +6,7 @@ import { readSettings } from './settings.js';
 
 describe('the settings of npm start', () => {
   it('are what the README says where nothing is given, or nothing but empty variables', () => {
-    const defaults = { port: 8200, rootToken: undefined, masterKey: undefined, databaseUrl: undefined };
+    const defaults = { port: 8200, rootToken: undefined, masterKey: undefined, database: undefined };
     expect(readSettings([], { PATH: '/bin' })).toMatchObject({ ...defaults, tour: true, aws: false });
     expect(readSettings([], { PORT: '', DATABASE_URL: '', LEASEHOLD_ROOT_TOKEN: '' })).toMatchObject(defaults);
     expect(readSettings(['--aws'], {})).toMatchObject({ tour: false, aws: true });

@@ -1,13 +1,13 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { databaseEnv, parsed, readEnvironment, StartRefused } from '#libs/runtime';
+import { databaseEnv, databaseOf, parsed, type Reached, readEnvironment, StartRefused } from '#libs/runtime';
 
 const environment = z.object({
   PORT: parsed(parsePort, 'must be a number from 0 to 65535').default(8200),
   LEASEHOLD_ROOT_TOKEN: z.string().optional(),
   LEASEHOLD_DATA_DIR: z.string().default('.leasehold'),
   LEASEHOLD_MASTER_KEY: z.string().optional(),
-  DATABASE_URL: databaseEnv.shape.DATABASE_URL.optional(),
+  ...databaseEnv.omit({ LEASEHOLD_DATABASE_POOL: true }).partial().shape,
 });
 
 const options = ['--no-tour', '--aws'];
@@ -21,7 +21,7 @@ export interface Settings {
   /** Absolute. */
   dataDir: string;
   /** Unset: the embedded PostgreSQL. */
-  databaseUrl: string | undefined;
+  database: Reached | undefined;
   tour: boolean;
   /** Real AWS instead of the simulator. */
   aws: boolean;
@@ -42,7 +42,7 @@ export function readSettings(argv: string[], env: NodeJS.ProcessEnv): Settings {
     rootToken: read.LEASEHOLD_ROOT_TOKEN,
     masterKey: read.LEASEHOLD_MASTER_KEY,
     dataDir: resolve(read.LEASEHOLD_DATA_DIR),
-    databaseUrl: read.DATABASE_URL,
+    database: read.DATABASE_URL ? databaseOf({ ...read, DATABASE_URL: read.DATABASE_URL }) : undefined,
     tour: !aws && !argv.includes('--no-tour'),
     aws,
   };

@@ -5,6 +5,7 @@ import { AccessModule, Keyring, Tokens } from '#libs/access';
 import type { AwsSurroundings } from '#libs/aws';
 import type { LeaseTiming } from '#libs/leases';
 import {
+  type ClientTls,
   databaseModule,
   EventLog,
   Health,
@@ -15,16 +16,26 @@ import {
   migrateQueue,
   queueModule,
   RateBudget,
+  type Reached,
   StartRefused,
 } from '#libs/runtime';
 import { DataSource } from 'typeorm';
-import { createGateway, GatewayModule, ISSUERS } from '../../gateway/src/index.js';
+import {
+  createGateway,
+  GatewayModule,
+  type HttpSettings,
+  ISSUERS,
+  RateLimits,
+  type RateLimitSettings,
+} from '../../gateway/src/index.js';
 import { IssuerModule } from '../../issuer/src/index.js';
 import { RevokerModule } from '../../revoker/src/index.js';
 
 /** What one process needs to be the whole system. */
 export interface SystemOptions {
   databaseUrl: string;
+  /** Its server's authority, and what is shown to it. */
+  databaseTls?: ClientTls;
   /** 32 bytes. */
   masterKey: Buffer;
   rootToken: string;
@@ -33,6 +44,8 @@ export interface SystemOptions {
   logger: LoggerService;
   /** On 127.0.0.1; 0 = any that is free. */
   port: number;
+  /** What differs from the defaults on the callers' side, and how often they may ask. */
+  http?: Pick<HttpSettings, 'limits' | 'trustedProxies'> & { rates?: RateLimitSettings };
 }
 
 /** The running system. */
@@ -52,17 +65,18 @@ const issueQueue = 'lease-issue';
  * @throws StartRefused with one sentence for a person.
  */
 export async function startSystem(options: SystemOptions): Promise<RunningSystem> {
-  const { databaseUrl, timing, logger } = options;
+  const { timing, logger } = options;
+  const database = { url: options.databaseUrl, tls: options.databaseTls };
   const surroundings = { budget: new RateBudget(), ...options.surroundings };
-  await migrate(databaseUrl);
-  await migrateQueue(databaseUrl);
-  await requireMasterKey(databaseUrl, options.masterKey);
+  await migrate(database);
+  await migrateQueue(database);
+  await requireMasterKey(database, options.masterKey);
 
   const bus = new MemoryBus();
   const metrics = new Metrics('leasehold');
   const connections = () => [
-    databaseModule(databaseUrl),
-    queueModule(databaseUrl),
+    databaseModule(database),
+    queueModule(database),
     AccessModule.open(options.masterKey),
     MetricsModule.of(metrics),
   ];
@@ -86,8 +100,10 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
     started.push(issuer);
     await issuer.listen();
     const gateway = await createGateway(
-      GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue)),
-      { logger, health },
+      GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue), {
+        rates: new RateLimits(options.http?.rates ?? {}),
+      }),
+      { logger, health, http: options.http },
     );
     started.push(gateway);
     await bootstrap(gateway, options.rootToken);
@@ -109,8 +125,8 @@ async function bootstrap(app: INestApplicationContext, rootToken: string): Promi
  * Tries the key before anything is started: of an application that breaks off half-built, nobody can close the parts.
  * @throws MasterKeyRefused when it does not open the keyring.
  */
-async function requireMasterKey(url: string, masterKey: Buffer): Promise<void> {
-  const source = await new DataSource({ type: 'postgres', url }).initialize();
+async function requireMasterKey({ url, tls }: Reached, masterKey: Buffer): Promise<void> {
+  const source = await new DataSource({ type: 'postgres', url, ssl: tls }).initialize();
   try {
     await Keyring.open(source, masterKey);
   } finally {

@@ -14,7 +14,7 @@ import {
   Unavailable,
   withdrawLease,
 } from '#libs/contracts';
-import { CommandClient } from '#libs/runtime';
+import { type ClientTls, CommandClient } from '#libs/runtime';
 import {
   catchError,
   defer,
@@ -36,8 +36,10 @@ const acceptAgainMs = 1_000;
 const takeBackMs = 5_000;
 
 export interface LeaseholdClientOptions {
-  /** `amqp://user:password@host:port/vhost`. */
+  /** `amqp://user:password@host:port/vhost`, or `amqps://…`. */
   rabbitmqUrl: string;
+  /** Of `amqps://`: what the broker's certificate is checked with, and what is shown to it. */
+  rabbitmqTls?: ClientTls;
   /** The system's LEASEHOLD_NAMESPACE. */
   namespace?: string;
   /** The system's LEASEHOLD_ISSUER_PUBLIC_KEY: one line of base64. From configuration, never over the broker. */
@@ -80,12 +82,12 @@ export class LeaseholdClient {
 
   /** Connects at the first call. @throws CodedError `invalid_request` when a setting cannot be used. */
   constructor(options: LeaseholdClientOptions) {
-    const { rabbitmqUrl, namespace = 'leasehold', issuerPublicKey, token, waitMs = 20_000 } = options;
+    const { rabbitmqUrl, rabbitmqTls, namespace = 'leasehold', issuerPublicKey, token, waitMs = 20_000 } = options;
     if (!(waitMs > 0 && Number.isFinite(waitMs))) throw new InvalidRequest('waitMs must be more than 0 milliseconds.');
     this.token = token;
     this.waitMs = waitMs;
     this.issuers = new CommandClient({
-      broker: { url: rabbitmqUrl, namespace },
+      broker: { url: rabbitmqUrl, namespace, tls: rabbitmqTls },
       publicKey: publicKeyIn(issuerPublicKey),
     });
   }

@@ -121,7 +121,7 @@ export class Observing extends CodedError {
 
 /** A part of the system that the request needs is away. */
 export class Unavailable extends CodedError {
-  constructor(message: string, options: { cause?: unknown } = {}) {
+  constructor(message: string, options: { retryAfterSeconds?: number; cause?: unknown } = {}) {
     super('unavailable', message, { retryable: true, ...options });
   }
 }

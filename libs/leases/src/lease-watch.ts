@@ -101,8 +101,8 @@ export class LeaseWatch implements OnApplicationShutdown {
   }
 
   private async connect(): Promise<pg.Client> {
-    const options = this.source.options as { url?: string };
-    const client = new pg.Client({ connectionString: options.url, application_name: 'leasehold watch' });
+    const { url, ssl } = this.source.options as { url?: string; ssl?: object };
+    const client = new pg.Client({ connectionString: url, ssl, application_name: 'leasehold watch' });
     const lost = () => {
       this.isListening = false;
       this.listener = null;

@@ -2,6 +2,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DynamicModule } from '@nestjs/common';
 import { Unavailable } from '#libs/contracts';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { type Reached, refuseUntrusted } from './connections.js';
 import { migrations } from './migrations/index.js';
 import { StartRefused } from './start-refused.js';
 
@@ -9,10 +10,11 @@ import { StartRefused } from './start-refused.js';
 const connectsWithinMs = 3_000;
 const answersWithinMs = 15_000;
 
-function options(url: string, poolSize: number): DataSourceOptions {
+function options({ url, tls }: Reached, poolSize: number): DataSourceOptions {
   return {
     type: 'postgres',
     url,
+    ssl: tls,
     migrations,
     poolSize,
     synchronize: false,
@@ -24,15 +26,16 @@ function options(url: string, poolSize: number): DataSourceOptions {
 }
 
 /**
- * Brings the schema at `url` to the newest version. A step of its own, never run by a service at its start.
+ * Brings the schema of the database to the newest version. A step of its own, never run by a service at its start.
  * Two at once are safe: an advisory lock lets one through, the other finds nothing left to do.
  * @returns the names of the migrations that were run.
  */
-export async function migrate(url: string): Promise<string[]> {
-  const source = new DataSource(options(url, 2));
+export async function migrate(database: Reached): Promise<string[]> {
+  const source = new DataSource(options(database, 2));
   try {
     await source.initialize();
   } catch (error) {
+    refuseUntrusted('DATABASE', error);
     throw new StartRefused(`The database at DATABASE_URL cannot be reached: ${(error as Error).message}.`);
   }
   const lock = source.createQueryRunner();
@@ -50,11 +53,12 @@ export async function migrate(url: string): Promise<string[]> {
 /**
  * The Nest module that gives a service its connections to PostgreSQL. It waits until the database answers, and refuses
  * (StartRefused) a schema that is older than this build; a newer one is fine.
+ * So it does with a server whose certificate is not trusted.
  */
-export function databaseModule(url: string, poolSize = 10): DynamicModule {
+export function databaseModule(database: Reached, poolSize = 10): DynamicModule {
   return TypeOrmModule.forRootAsync({
     useFactory: () => ({
-      ...options(url, poolSize),
+      ...options(database, poolSize),
       autoLoadEntities: true,
       extra: { query_timeout: answersWithinMs },
       retryAttempts: Number.MAX_SAFE_INTEGER,
@@ -63,7 +67,11 @@ export function databaseModule(url: string, poolSize = 10): DynamicModule {
       toRetry: (error: unknown) => !(error instanceof StartRefused),
     }),
     dataSourceFactory: async (found) => {
-      const source = await new DataSource(found!).initialize();
+      const source = new DataSource(found!);
+      await source.initialize().catch((error: unknown) => {
+        refuseUntrusted('DATABASE', error);
+        throw error;
+      });
       try {
         await refuseOlderSchema(source);
         return source;

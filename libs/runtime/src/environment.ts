@@ -2,17 +2,30 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import { StartRefused } from './start-refused.js';
 
+/** Text of certificates, or of a key. */
+export const pem = z.string().includes('-----BEGIN ', { error: 'must be PEM text' });
+
 /** The pieces of which every service makes the schema of its environment. None has a secret as its default. */
 export const databaseEnv = z.object({
   DATABASE_URL: z.url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' }),
+  /** Who vouches for the server, and what is shown to it. */
+  DATABASE_CA: pem.optional(),
+  DATABASE_CERT: pem.optional(),
+  DATABASE_KEY: pem.optional(),
   /** Connections to PostgreSQL that one process opens. */
   LEASEHOLD_DATABASE_POOL: z.coerce.number().int().min(2).max(200).default(10),
 });
 export const redisEnv = z.object({
-  REDIS_URL: z.url({ protocol: /^rediss?$/, error: 'must be a redis:// URL' }),
+  REDIS_URL: z.url({ protocol: /^rediss?$/, error: 'must be a redis:// or rediss:// URL' }),
+  REDIS_CA: pem.optional(),
+  REDIS_CERT: pem.optional(),
+  REDIS_KEY: pem.optional(),
 });
 export const brokerEnv = z.object({
-  RABBITMQ_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// URL' }),
+  RABBITMQ_URL: z.url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' }),
+  RABBITMQ_CA: pem.optional(),
+  RABBITMQ_CERT: pem.optional(),
+  RABBITMQ_KEY: pem.optional(),
 });
 export const processEnv = z.object({
   /** First word of every queue, exchange and key, so that systems can share a broker and a Redis. */
@@ -30,6 +43,11 @@ export const processEnv = z.object({
     .default('false')
     .transform((text) => text === 'true'),
 });
+
+/** A variable that holds JSON of the form `schema`. */
+export function inJson<Schema extends z.ZodObject>(schema: Schema) {
+  return parsed((text): unknown => JSON.parse(text), 'must be a JSON object').pipe(schema);
+}
 
 /** A variable that holds what `parse` understands, such as a key; the error names what is wrong without repeating it. */
 export function parsed<T>(parse: (text: string) => T, wrong: string) {

@@ -38,7 +38,7 @@ export class EventExchange implements EventSink {
     this.connection = connect([broker.url], {
       heartbeatIntervalInSeconds: 5,
       reconnectTimeInSeconds: 1,
-      connectionOptions: { noDelay: true, timeout: 5_000 },
+      connectionOptions: { noDelay: true, timeout: 5_000, ...broker.tls },
     });
     this.firstTry = new Promise((tried) => {
       this.connection.once('connect', tried);

@@ -1,3 +1,4 @@
+export { type ClientTls, connectionsOf, databaseOf, type Reached } from './connections.js';
 export * from './database.js';
 export * from './dependencies.js';
 export * from './embedded-postgres.js';
@@ -10,6 +11,7 @@ export * from './metrics.js';
 export { RedisPaces } from './pace-store.js';
 export * from './queue.js';
 export * from './rabbitmq.js';
+export { openRedis } from './redis.js';
 export { RateBudget } from './rate-budget.js';
 export * from './rpc-errors.js';
 export * from './service.js';

@@ -1,6 +1,8 @@
 import { Logger } from '@nestjs/common';
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
+import type { Reached } from './connections.js';
 import type { Pace } from './pace.js';
+import { openRedis } from './redis.js';
 
 /** Where the paces of budgets are kept. */
 export interface PaceStore {
@@ -75,18 +77,13 @@ export class RedisPaces implements PaceStore {
 
   /** @param namespace first word of its keys */
   constructor(
-    url: string,
+    redis: Reached,
     private readonly namespace: string,
   ) {
-    this.redis = new Redis(url, {
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
+    this.redis = openRedis(redis, {
       commandTimeout: 500,
-      retryStrategy: (tries) => Math.min(2_000, 100 * tries),
       scripts: { readPace: { lua: read, numberOfKeys: 1 }, swapPace: { lua: swap, numberOfKeys: 1 } },
     }) as PaceRedis;
-    // The queue tells that Redis is away; here it shows when it is needed.
-    this.redis.on('error', () => undefined);
   }
 
   async change<T>(budget: string, change: Change<T>): Promise<T> {

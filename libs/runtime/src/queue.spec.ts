@@ -17,7 +17,7 @@ it('tells the failure of a queue in one line of the log, and prints nothing', as
   const printed = jest.spyOn(console, 'error').mockReturnValue(undefined);
   const log: string[] = [];
   const imports = [
-    queueModule('postgres://nobody:none@127.0.0.1:1/none'),
+    queueModule({ url: 'postgres://nobody:none@127.0.0.1:1/none' }),
     BullModule.registerQueue({ name: 'alarms' }),
   ];
   const app = await NestFactory.createApplicationContext(

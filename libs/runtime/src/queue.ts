@@ -2,10 +2,11 @@ import { BullModule } from '@nestjs/bullmq';
 import { type DynamicModule, Logger } from '@nestjs/common';
 import { createPostgresBackend, Queue, runMigrations, setDefaultBackendFactory, Worker } from 'bullmq';
 import pg from 'pg';
+import type { Reached } from './connections.js';
 
-/** Creates or updates BullMQ's own tables (schema `bullmq`) in the database at `url`. */
-export async function migrateQueue(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
+/** Creates or updates BullMQ's own tables (schema `bullmq`) in a database. */
+export async function migrateQueue({ url, tls }: Reached): Promise<void> {
+  const client = new pg.Client({ connectionString: url, ssl: tls });
   await client.connect();
   try {
     await runMigrations(client as never);
@@ -45,19 +46,20 @@ function tellFailures(): void {
  * The Nest module that connects BullMQ on PostgreSQL. That backend may lose events and rarely runs a job twice; jobs are
  * alarms and handlers may run twice, so nothing leans on either (docs/decisions/0004).
  */
-export function queueModule(url: string): DynamicModule {
+export function queueModule({ url, tls }: Reached): DynamicModule {
   tellFailures();
   setDefaultBackendFactory(createPostgresBackend as never);
-  return BullModule.forRoot({ connection: { connectionString: url, max: 4 } as never });
+  return BullModule.forRoot({ connection: { connectionString: url, ssl: tls, max: 4 } as never });
 }
 
 /** The same on Redis; keys begin with `namespace`. */
-export function redisQueueModule(url: string, namespace: string): DynamicModule {
+export function redisQueueModule({ url, tls }: Reached, namespace: string): DynamicModule {
   tellFailures();
   return BullModule.forRoot({
     prefix: namespace,
     connection: {
       url,
+      tls,
       // Adding an alarm while Redis is away fails at once instead of waiting: the sweep sets it later.
       enableOfflineQueue: false,
       retryStrategy: (tries: number) => Math.min(2_000, 100 * tries),

@@ -22,11 +22,10 @@ import {
   Unavailable,
 } from '#libs/contracts';
 import { catchError, concatMap, defer, lastValueFrom, type Observable, throwError } from 'rxjs';
+import type { Reached } from './connections.js';
 
-/** How a process reaches the broker. */
-export interface Broker {
-  /** `amqp://user:password@host:port/vhost`. */
-  url: string;
+/** How a process reaches the broker; `url` is `amqp://user:password@host:port/vhost`, or `amqps://…` and `tls` with it. */
+export interface Broker extends Reached {
   /** First word of every queue and exchange, so that systems can share a virtual host. */
   namespace: string;
 }
@@ -40,7 +39,7 @@ const commandQueue = (broker: Broker) => ({
     heartbeatIntervalInSeconds: 5,
     reconnectTimeInSeconds: 1,
     // Without it an answer waits 40 ms for the acknowledgement of the frame before it.
-    connectionOptions: { noDelay: true, timeout: 5_000 },
+    connectionOptions: { noDelay: true, timeout: 5_000, ...broker.tls },
   },
 });
 

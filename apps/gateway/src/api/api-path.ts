@@ -20,6 +20,8 @@ export interface ApiRequest<Fields> {
   hangUp: AbortSignal;
   /** As it was sent; a path without a token may find out whose it is. */
   token?: string;
+  /** The caller's address: of the connection, or what trusted proxies say of it; '' when it is already gone. */
+  remoteAddress: string;
   /** The header of that name; '' when absent. */
   accept: string;
   /** The header of that name, as it was sent. */

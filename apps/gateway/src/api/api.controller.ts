@@ -10,7 +10,8 @@ import { toBody } from './envelope.js';
 import { readRequest } from './http-request.js';
 import { refuseUnserved, tokenOf } from './request-headers.js';
 import { RequestOutcomes } from './request-outcomes.js';
-import { send, sendText } from './send.js';
+import { remoteAddressOf } from './remote-address.js';
+import { send, sendError, sendText } from './send.js';
 
 /** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
 @Controller()
@@ -33,6 +34,7 @@ export class ApiController {
         // As it was sent: Fastify has been shown another one.
         request.raw.headersDistinct['content-type']?.[0],
       );
+      asked.remoteAddress = remoteAddressOf(request);
       asked.accept = request.headers.accept;
       asked.idempotencyKey = request.headers['idempotency-key']?.toString();
       noted.operation = asked.help ? 'help' : asked.operation;
@@ -64,10 +66,9 @@ export class ApiController {
       else send(reply, status, body, answer.headers);
     } catch (thrown) {
       const error = databaseIsAway(thrown);
-      const { status, errors, retryAfter } = errorAnswer(error);
-      this.outcomes.failed(noted, status, error, hangUp.aborted);
-      if (retryAfter !== undefined) void reply.header('retry-after', String(retryAfter));
-      send(reply, status, { errors });
+      const refusal = errorAnswer(error);
+      this.outcomes.failed(noted, refusal.status, error, hangUp.aborted);
+      sendError(reply, refusal);
     }
   }
 }

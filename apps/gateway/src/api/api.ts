@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Tokens } from '#libs/access';
+import { type Caller, Tokens } from '#libs/access';
 import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
 import { Mounts } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
@@ -10,6 +10,7 @@ import { DocumentsPath } from '../documents/documents-path.js';
 import { mountHelp, pathHelp } from './help.js';
 import type { VaultRequest } from './http-request.js';
 import { type Match, PathTable } from './path-table.js';
+import { RateLimits } from './rate-limits.js';
 
 /** Injection tokens of the three parts of the tree: arrays of `ApiPart`. */
 export const OPEN_PARTS = Symbol('paths without a token');
@@ -33,6 +34,9 @@ interface Help {
   text: string;
   document: Record<string, unknown>;
 }
+
+/** What load balancers and clients ask about the system itself, however busy it is. */
+const alwaysAnswered = new Set(['sys/health', 'sys/seal-status', 'sys/leader', 'sys/init']);
 
 /** Hears which part of the API a request is for. */
 interface Heard {
@@ -67,6 +71,7 @@ export class Api {
   constructor(
     private readonly tokens: Tokens,
     private readonly mounts: Mounts,
+    private readonly rates: RateLimits,
     @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
     @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
     @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
@@ -94,12 +99,17 @@ export class Api {
     hangUp: AbortSignal,
     onRoute: (route: string) => void,
   ): Promise<ApiAnswer> {
-    const { path, accept = '', idempotencyKey } = asked;
-    const base = { id, path, hangUp, accept, idempotencyKey, onRoute };
+    const { path, remoteAddress = '', accept = '', idempotencyKey } = asked;
+    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, onRoute };
     const openMatch = this.open.match(asked.path);
-    if (openMatch && !asked.help) return this.run(asked, openMatch, { ...base, token });
+    const isOpen = openMatch && !asked.help;
+    if (!isOpen || !alwaysAnswered.has(path)) await this.rates.ofAll();
+    if (isOpen) {
+      if (!alwaysAnswered.has(path)) await this.rates.ofAddress(remoteAddress);
+      return this.run(asked, openMatch, { ...base, token });
+    }
 
-    const caller = await this.checkingToken(() => this.tokens.authenticate(token));
+    const caller = await this.callerOf(token, remoteAddress);
     if (asked.help) return this.help(asked.path);
     if (!caller.mayDoAnything()) throw new PermissionDenied(wrapped('permission denied'));
     const writes = asked.operation === 'update' || asked.operation === 'patch';
@@ -107,6 +117,19 @@ export class Api {
       throw new InvalidRequest("cannot write to a path ending in '/'");
     }
     return this.route(asked, { ...base, token: token!, caller });
+  }
+
+  /** Who is calling, if not too often. @throws PermissionDenied, OverBudget */
+  private async callerOf(token: string | undefined, remoteAddress: string): Promise<Caller> {
+    let caller: Caller;
+    try {
+      caller = await this.checkingToken(() => this.tokens.authenticate(token));
+    } catch (error) {
+      if (error instanceof PermissionDenied) await this.rates.ofAddress(remoteAddress);
+      throw error;
+    }
+    await this.rates.ofToken(caller.token.id);
+    return caller;
   }
 
   private async route(

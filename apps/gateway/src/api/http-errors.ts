@@ -1,23 +1,33 @@
-import { type ArgumentsHost, Catch, type ExceptionFilter, Logger } from '@nestjs/common';
+import { type ArgumentsHost, Catch, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { send } from './send.js';
+import { CodedError } from '#libs/contracts';
+import { BodyTooLarge } from './admission.js';
+import { type ErrorAnswer, errorAnswer } from './api-error.js';
+import type { RequestOutcomes } from './request-outcomes.js';
+import { sendError } from './send.js';
 
-/** What the framework itself refuses before the API is asked: a body over the limit, a body that breaks off. */
+/** What is refused before the API is asked: a body over the limit or broken off, too much at once, a fault of the framework. */
 @Catch()
 export class HttpErrors implements ExceptionFilter {
-  private readonly logger = new Logger(HttpErrors.name);
+  constructor(private readonly outcomes: RequestOutcomes) {}
 
   catch(error: unknown, host: ArgumentsHost): void {
-    const status = statusOf(error);
-    if (status >= 500) this.logger.error(error instanceof Error ? error.stack : String(error));
-    // contract.md 1.4.
-    const errors = status === 413 ? ['http: request body too large'] : [];
-    send(host.switchToHttp().getResponse<FastifyReply>(), status, { errors });
+    const reply = host.switchToHttp().getResponse<FastifyReply>();
+    const answer = answerTo(error);
+    // A body that is not read would have to be waited for.
+    if (!reply.request.raw.complete) void reply.header('connection', 'close');
+    const { status } = answer;
+    const told = error instanceof CodedError || status >= 500 ? error : new CodedError('invalid_request', '');
+    this.outcomes.failed(this.outcomes.begin(reply.request.id), status, told, reply.request.raw.socket.destroyed);
+    sendError(reply, answer);
   }
 }
 
-/** Fastify's errors carry `statusCode`, Nest's `getStatus()`. */
-function statusOf(error: unknown): number {
-  const { statusCode, status } = error as { statusCode?: number; status?: number };
-  return statusCode ?? status ?? 500;
+/** Fastify's errors carry `statusCode`, Nest's `getStatus()`; their texts are theirs alone. */
+function answerTo(error: unknown): ErrorAnswer {
+  if (error instanceof CodedError) return errorAnswer(error);
+  if (error instanceof BodyTooLarge) return { status: 413, errors: [error.message] };
+  const { statusCode, status = 500 } = error as { statusCode?: number; status?: number };
+  const found = statusCode ?? status;
+  return found >= 500 ? errorAnswer(error) : { status: found, errors: [] };
 }

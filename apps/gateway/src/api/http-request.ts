@@ -13,6 +13,8 @@ export interface VaultRequest {
   query: Record<string, unknown>;
   /** `?help=` with any value, or the verb `HELP`. */
   help: boolean;
+  /** As in `ApiRequest`. */
+  remoteAddress?: string;
   /** The headers of these names. */
   accept?: string;
   idempotencyKey?: string;
@@ -119,21 +121,42 @@ function isList(query: URLSearchParams): boolean {
 }
 
 function readQuery(query: URLSearchParams): Record<string, unknown> {
-  const names = [...new Set(query.keys())].filter((name) => name !== 'list' && name !== 'help');
+  const found = byName(query);
+  found.delete('list');
+  found.delete('help');
   return Object.fromEntries(
-    names.map((name) => {
-      const values = query.getAll(name);
-      return [name, values.length === 1 ? values[0] : values];
-    }),
+    [...found].map(([name, values]) => [name, values.length === 1 ? values[0] : values] as const),
   );
 }
 
+function byName(pairs: URLSearchParams): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const [name, value] of pairs) {
+    const values = found.get(name);
+    if (values) values.push(value);
+    else found.set(name, [value]);
+  }
+  return found;
+}
+
+/** Whether a body is fields of a form and not JSON (contract 1.2). */
+export function isForm(body: Buffer, contentType: string | undefined): boolean {
+  if (!contentType?.startsWith(formType)) return false;
+  let at = 0;
+  while (isBlank(body[at])) at += 1;
+  return body[at] !== 0x7b && body[at] !== 0x5b;
+}
+
+/** JSON's own white space alone: a byte order mark is none. */
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
 function readBody(body: Buffer | undefined, contentType: string | undefined): Record<string, unknown> {
-  const text = body?.toString('utf8').trim() ?? '';
-  if (text === '' || text === 'null') return {};
-  if (contentType?.startsWith(formType) && !/^[{[]/.test(text)) {
-    const form = new URLSearchParams(text);
-    return Object.fromEntries([...new Set(form.keys())].map((name) => [name, form.getAll(name).join(',')]));
+  if (!body || body.every(isBlank)) return {};
+  const text = body.toString('utf8');
+  if (isForm(body, contentType)) {
+    return Object.fromEntries([...byName(new URLSearchParams(text))].map(([name, values]) => [name, values.join(',')]));
   }
   let value: unknown;
   try {
@@ -141,7 +164,8 @@ function readBody(body: Buffer | undefined, contentType: string | undefined): Re
   } catch (error) {
     throw new InvalidRequest(`failed to decode JSON input: ${faultOfJson((error as Error).message)}`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (value === null) return {};
+  if (typeof value !== 'object' || Array.isArray(value)) {
     throw new InvalidRequest('failed to decode JSON input: the body must be a JSON object');
   }
   return value as Record<string, unknown>;

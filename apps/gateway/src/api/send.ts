@@ -1,8 +1,10 @@
 import type { FastifyReply } from 'fastify';
+import { answerHeaders } from '../wire/connection.js';
+import type { ErrorAnswer } from './api-error.js';
 
 /** Writes an answer that is no JSON. */
 export function sendText(reply: FastifyReply, status: number, { type, body }: { type: string; body: string }): void {
-  void reply.status(status).header('content-type', type).header('cache-control', 'no-store').send(Buffer.from(body));
+  void reply.status(status).headers(answerHeaders).header('content-type', type).send(Buffer.from(body));
 }
 
 /** Writes an answer with the headers that every answer has (contract.md 1.3). */
@@ -15,8 +17,11 @@ export function send(
   // No charset behind the type: hvac compares it to the letter (contract.md 1.3).
   void reply
     .status(status)
-    .headers(headers)
-    .header('content-type', 'application/json')
-    .header('cache-control', 'no-store')
+    .headers({ ...headers, ...answerHeaders })
     .send(body === undefined ? undefined : Buffer.from(`${JSON.stringify(body)}\n`));
+}
+
+/** Writes an error. */
+export function sendError(reply: FastifyReply, { status, errors, retryAfter }: ErrorAnswer): void {
+  send(reply, status, { errors }, retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) });
 }

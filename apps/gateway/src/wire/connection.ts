@@ -8,12 +8,15 @@ export type HttpConnection = Socket & { _httpMessage?: ServerResponse | null };
 const lingerMs = 1_000;
 
 const nothing = '{"errors":[]}';
-const plain = {
+
+/** Headers of every answer (contract.md 1.3). */
+export const answerHeaders = {
   'Content-Type': 'application/json',
   'Cache-Control': 'no-store',
-  'Content-Length': Buffer.byteLength(nothing),
-  Connection: 'close',
+  'X-Content-Type-Options': 'nosniff',
+  'Strict-Transport-Security': 'max-age=31536000; includeSubDomains',
 };
+const plain = { ...answerHeaders, 'Content-Length': Buffer.byteLength(nothing) };
 
 /** Gives what arrives from now on to `take` alone; the connection's parser sees none of it. */
 export function divert(connection: HttpConnection, take: (chunk: Buffer) => void): void {
@@ -33,9 +36,25 @@ export async function answersWritten(connection: HttpConnection): Promise<void> 
   }
 }
 
-/** Answers a request that the application sees with `status` and `{"errors":[]}`; the connection ends with it. */
-export function refuseRequest(response: ServerResponse, status: number): void {
-  response.writeHead(status, plain).end(nothing);
+/** Answers a request that was understood with `status` and `{"errors":[]}`; the connection ends with it unless it `goesOn`. */
+export function refuseRequest(response: ServerResponse, status: number, { goesOn = false } = {}): void {
+  response.writeHead(status, goesOn ? plain : { ...plain, Connection: 'close' }).end(nothing);
+}
+
+/**
+ * Answers 503 in the place of the answer whose turn it is, and ends the connection. Whoever works on that answer hears at
+ * once that it will not be delivered.
+ */
+export function refuseLate(connection: HttpConnection): void {
+  const answer = connection._httpMessage;
+  if (!answer || answer.headersSent) {
+    connection.destroy();
+    return;
+  }
+  answer.detachSocket(connection);
+  say(connection, 503);
+  answer.destroyed = true;
+  answer.emit('close');
 }
 
 /**
@@ -47,11 +66,13 @@ export async function refuseConnection(connection: HttpConnection, status: numbe
   connection.resume();
   await answersWritten(connection);
   if (!connection.writable) return;
-  if (connection._httpMessage?.headersSent) {
-    connection.destroy();
-    return;
-  }
-  const headers = Object.entries({ ...plain, Date: new Date().toUTCString() }).map((header) => header.join(': '));
+  if (connection._httpMessage?.headersSent) connection.destroy();
+  else say(connection, status);
+}
+
+function say(connection: HttpConnection, status: number): void {
+  const lines = { ...plain, Connection: 'close', Date: new Date().toUTCString() };
+  const headers = Object.entries(lines).map((header) => header.join(': '));
   connection.end(`${[`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...headers].join('\r\n')}\r\n\r\n${nothing}`);
   const linger = setTimeout(() => connection.destroy(), lingerMs);
   connection.once('close', () => clearTimeout(linger));

@@ -4,7 +4,7 @@ import { Controller, Get, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createHttpServer } from './http-server.js';
-import { Caller, serve, stopServing, tell, until } from './wire.spec-stub.js';
+import { Caller, lines, over, serve, stopServing, tell, until } from './wire.spec-stub.js';
 
 const host = 'Host: vault\r\n';
 const get = (path: string) => `GET ${path} HTTP/1.1\r\n${host}\r\n`;
@@ -39,7 +39,8 @@ const arrived = (held: ServerResponse[], count: number) =>
   );
 const saysClose = (caller: Caller) => caller.answers().map(({ headers }) => headers.includes('Connection: close'));
 
-describe('a server that is closed', () => {
+describe.each(lines)('a server over %s that is closed', (line) => {
+  over(line);
   afterEach(stopServing);
 
   it.each([

@@ -1,5 +1,7 @@
 import { type IncomingMessage, Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { Server as SecureServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 
 /** How long a server that is being closed bears with its callers. */
 export interface Patience {
@@ -18,91 +20,123 @@ export interface Patience {
  *
  * It also tells the answers whose turn has not come that their connection is gone: Node tells the one that is being written.
  */
-export class DrainingServer extends Server {
-  /** The answers owed on each connection, in the order of their requests. */
-  readonly #owed = new Map<Socket, Set<ServerResponse>>();
-  /** Those whose request has not arrived whole in its time. */
-  readonly #overdue = new WeakSet<ServerResponse>();
-  #closing = false;
+function draining(
+  Base: new (options: ServerOptions & TlsOptions) => Server,
+  arrival: 'connection' | 'secureConnection',
+) {
+  return class extends Base {
+    /** The answers owed on each connection, in the order of their requests. */
+    readonly #owed = new Map<Socket, Set<ServerResponse>>();
+    /** Those whose request has not arrived whole in its time. */
+    readonly #overdue = new WeakSet<ServerResponse>();
+    /** Connections on which no TLS session has begun, by the caller's end of them. */
+    readonly #greeting = new Map<string, Socket>();
+    #closing = false;
 
-  constructor(
-    options: ServerOptions,
-    private readonly patience: Patience,
-  ) {
-    super(options);
-    this.on('connection', (socket: Socket) => {
-      this.#owed.set(socket, new Set());
-      socket.once('close', () => this.#lose(socket));
-    });
-    const owe = (request: IncomingMessage, answer: ServerResponse) => this.#owe(request.socket, answer);
-    this.on('request', owe);
-    this.on('checkExpectation', owe);
-  }
+    constructor(
+      options: ServerOptions & TlsOptions,
+      private readonly patience: Patience,
+    ) {
+      super(options);
+      if (arrival !== 'connection') this.on('connection', (socket: Socket) => this.#greet(socket));
+      this.on(arrival, (socket: Socket) => {
+        this.#greeting.delete(endOf(socket));
+        this.#owed.set(socket, new Set());
+        socket.once('close', () => this.#lose(socket));
+      });
+      const owe = (request: IncomingMessage, answer: ServerResponse) => this.#owe(request.socket, answer);
+      this.on('request', owe);
+      this.on('checkExpectation', owe);
+    }
 
-  override close(callback?: (error?: Error) => void): this {
-    if (!this.#closing) {
-      this.#closing = true;
-      const end = setTimeout(() => {
-        for (const socket of this.#owed.keys()) socket.destroy();
-      }, this.patience.answerMs);
-      this.once('close', () => clearTimeout(end));
-      for (const [socket, owed] of this.#owed) {
-        sayCloseInTheLast(owed);
-        for (const answer of owed) this.#limitBody(socket, answer);
+    override close(callback?: (error?: Error) => void): this {
+      if (!this.#closing) {
+        this.#closing = true;
+        const end = setTimeout(() => {
+          for (const socket of [...this.#owed.keys(), ...this.#greeting.values()]) socket.destroy();
+        }, this.patience.answerMs);
+        this.once('close', () => clearTimeout(end));
+        for (const [socket, owed] of this.#owed) {
+          sayCloseInTheLast(owed);
+          for (const answer of owed) this.#limitBody(socket, answer);
+        }
+      }
+      return super.close(callback); // lets idle connections go
+    }
+
+    /** Lets every connection go on which no answer is owed, be it in the middle of its next headers. */
+    override closeIdleConnections(): void {
+      for (const socket of this.#owed.keys()) this.#letGo(socket);
+      for (const socket of this.#greeting.values()) socket.destroy();
+    }
+
+    /** Whether requests may come over this connection: it is open, and its TLS session, if it has one, has begun. */
+    serves(socket: Socket): boolean {
+      return this.#owed.has(socket);
+    }
+
+    /** False of an answer behind one that has said `Connection: close`: its request must not be processed. */
+    owes(answer: ServerResponse): boolean {
+      return this.#owed.get(answer.req.socket)?.has(answer) ?? false;
+    }
+
+    #greet(socket: Socket): void {
+      const end = endOf(socket);
+      this.#greeting.set(end, socket);
+      socket.once('close', () => this.#greeting.delete(end));
+    }
+
+    #owe(socket: Socket, answer: ServerResponse): void {
+      const owed = this.#owed.get(socket);
+      if (!owed || (this.#closing && [...owed].some((earlier) => earlier.headersSent && !earlier.shouldKeepAlive)))
+        return;
+      owed.add(answer);
+      answer.once('close', () => {
+        owed.delete(answer);
+        if (this.#closing) this.#letGo(socket);
+      });
+      if (!this.#closing) return;
+      sayCloseInTheLast(owed);
+      this.#limitBody(socket, answer);
+    }
+
+    #limitBody(socket: Socket, answer: ServerResponse): void {
+      const limit = setTimeout(() => {
+        this.#overdue.add(answer);
+        this.#letGo(socket);
+      }, this.patience.bodyMs);
+      answer.once('close', () => clearTimeout(limit));
+    }
+
+    #letGo(socket: Socket): void {
+      for (const answer of this.#owed.get(socket) ?? []) {
+        if (answer.req.complete || answer.headersSent || !this.#overdue.has(answer)) return;
+      }
+      // One that is being ended has its last words on the way.
+      if (!socket.writableEnded) socket.destroySoon();
+    }
+
+    #lose(socket: Socket): void {
+      const owed = this.#owed.get(socket) ?? [];
+      this.#owed.delete(socket);
+      for (const answer of owed) {
+        if (answer.socket || answer.writableFinished) continue; // Node's to tell
+        answer.destroyed = true;
+        answer.emit('close');
       }
     }
-    return super.close(callback); // lets idle connections go
-  }
+  };
+}
 
-  /** Lets every connection go on which no answer is owed, be it in the middle of its next headers. */
-  override closeIdleConnections(): void {
-    for (const socket of this.#owed.keys()) this.#letGo(socket);
-  }
+/** See above. */
+export const DrainingServer = draining(Server, 'connection');
+export type DrainingServer = InstanceType<typeof DrainingServer>;
 
-  /** False of an answer behind one that has said `Connection: close`: its request must not be processed. */
-  owes(answer: ServerResponse): boolean {
-    return this.#owed.get(answer.req.socket)?.has(answer) ?? false;
-  }
+/** The same over TLS. */
+export const DrainingTlsServer: typeof DrainingServer = draining(SecureServer as never, 'secureConnection');
 
-  #owe(socket: Socket, answer: ServerResponse): void {
-    const owed = this.#owed.get(socket);
-    if (!owed || (this.#closing && [...owed].some((earlier) => earlier.headersSent && !earlier.shouldKeepAlive)))
-      return;
-    owed.add(answer);
-    answer.once('close', () => {
-      owed.delete(answer);
-      if (this.#closing) this.#letGo(socket);
-    });
-    if (!this.#closing) return;
-    sayCloseInTheLast(owed);
-    this.#limitBody(socket, answer);
-  }
-
-  #limitBody(socket: Socket, answer: ServerResponse): void {
-    const limit = setTimeout(() => {
-      this.#overdue.add(answer);
-      this.#letGo(socket);
-    }, this.patience.bodyMs);
-    answer.once('close', () => clearTimeout(limit));
-  }
-
-  #letGo(socket: Socket): void {
-    for (const answer of this.#owed.get(socket) ?? []) {
-      if (answer.req.complete || answer.headersSent || !this.#overdue.has(answer)) return;
-    }
-    // One that is being ended has its last words on the way.
-    if (!socket.writableEnded) socket.destroySoon();
-  }
-
-  #lose(socket: Socket): void {
-    const owed = this.#owed.get(socket) ?? [];
-    this.#owed.delete(socket);
-    for (const answer of owed) {
-      if (answer.socket || answer.writableFinished) continue; // Node's to tell
-      answer.destroyed = true;
-      answer.emit('close');
-    }
-  }
+function endOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
 /** An answer behind one that closes the connection would be lost. */

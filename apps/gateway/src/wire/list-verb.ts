@@ -49,16 +49,20 @@ export class ListVerb {
   readonly #waiting = new WeakSet<Socket>();
   readonly #disguised = new WeakMap<Socket, Verb>();
 
-  /** `refuse` is told of a connection whose verb turned out to be another unknown one. Takes a server nobody has touched yet. */
+  /**
+   * `arrival`: the event by which the server hears of a connection that it can read requests from. `refuse` is told of a
+   * connection whose verb turned out to be another unknown one. Takes a server nobody has touched yet.
+   */
   constructor(
     private readonly server: Server,
+    arrival: 'connection' | 'secureConnection',
     private readonly refuse: (socket: Socket) => void,
   ) {
-    const [node] = server.listeners('connection');
+    const [node] = server.listeners(arrival);
     if (!node) throw new Error('the server has no connection listener of its own');
-    server.removeListener('connection', node as () => void);
+    server.removeListener(arrival, node as () => void);
     this.#hangParser = (socket) => node.call(server, socket);
-    server.on('connection', (socket) => this.#open(socket));
+    server.on(arrival, (socket: Socket) => this.#open(socket));
   }
 
   /** Whether a parse fault is, or may yet become, one of the verbs; if so the connection is looked after from here on. */

@@ -1,5 +1,8 @@
+import { afterAll, beforeAll } from '@jest/globals';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
+import { connect as connectTls, Server as TlsServer } from 'node:tls';
+import { Authority } from '../../../../test/support/certificates.js';
 import { createHttpServer } from './http-server.js';
 import { verbOf } from './list-verb.js';
 
@@ -26,6 +29,7 @@ export class Caller {
 
   private constructor(
     readonly socket: Socket,
+    private readonly line: Socket,
     readonly serverSocket: Socket,
   ) {
     socket.setNoDelay();
@@ -35,9 +39,16 @@ export class Caller {
   }
 
   static async to(server: Server): Promise<Caller> {
-    const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
-    return new Caller(socket, await accepted);
+    const arrival = isSecure(server) ? 'secureConnection' : 'connection';
+    const accepted = new Promise<Socket>((resolve) => server.once(arrival, resolve));
+    const line = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const socket = isSecure(server) ? connectTls({ socket: line, rejectUnauthorized: false }) : line;
+    return new Caller(socket, line, await accepted);
+  }
+
+  /** Breaks the connection off without a word. */
+  reset(): void {
+    this.line.resetAndDestroy();
   }
 
   send(text: string): void {
@@ -97,6 +108,23 @@ export async function tell(request: IncomingMessage): Promise<string> {
   return `${verb} ${request.url} ${Buffer.concat(chunks).toString('latin1')}`.trim();
 }
 
+/** What connections are made of: each promise of the wire holds over both. */
+export const lines = ['TCP', 'TLS'] as const;
+
+let ownTls: { tls: NonNullable<Parameters<typeof createHttpServer>[1]>['tls'] } | undefined;
+
+/** In a `describe`: its servers speak over this line. */
+export function over(line: (typeof lines)[number]): void {
+  beforeAll(async () => {
+    if (line === 'TLS') ownTls = { tls: await (await Authority.named('callers trust it')).certify('vault') };
+  });
+  afterAll(() => (ownTls = undefined));
+}
+
+function isSecure(server: Server): boolean {
+  return (server as unknown) instanceof TlsServer;
+}
+
 const serving: Server[] = [];
 
 /** A server on a free port of the loopback interface; by default it answers with what it saw. */
@@ -105,9 +133,12 @@ export async function serve(
     response.end(await tell(request)),
   options?: Parameters<typeof createHttpServer>[1],
 ): Promise<Server> {
-  const server = createHttpServer((request, response) => {
-    void Promise.resolve(handler(request, response)).catch(() => response.destroy()); // the caller hung up
-  }, options);
+  const server = createHttpServer(
+    (request, response) => {
+      void Promise.resolve(handler(request, response)).catch(() => response.destroy()); // the caller hung up
+    },
+    { ...ownTls, ...options },
+  );
   serving.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return server;

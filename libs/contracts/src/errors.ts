@@ -85,10 +85,10 @@ export class NoRoute extends CodedError {
 }
 
 /**
- * Which limit of ours refused: AWS's rate of calls, an account's users, the leases of a role or of a token, or an
- * operator's freeze.
+ * Which limit of ours refused: AWS's rate of calls, an account's users, the leases of a role or of a token, an operator's
+ * freeze, or the rate of requests to a gateway.
  */
-export type Limit = 'rate' | 'users' | 'role' | 'token' | 'frozen';
+export type Limit = 'rate' | 'users' | 'role' | 'token' | 'frozen' | 'requests';
 
 /** A limit of ours refused it: one kept so that AWS's is not met, or one that an operator has set. */
 export class OverBudget extends CodedError {

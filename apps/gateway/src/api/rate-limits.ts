@@ -78,7 +78,7 @@ export class RateLimits {
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
       const seconds = Math.max(1, Math.ceil(refusal.msBeforeNext / 1000));
-      throw new OverBudget(`${sentence}: try again in ${seconds} s.`, seconds);
+      throw new OverBudget('requests', `${sentence}: try again in ${seconds} s.`, seconds);
     }
   }
 

@@ -14,7 +14,7 @@ export type Outcome =
   | { kind: 'gone'; reason?: EndReason }
   /** AWS says that there is no such user; `wasHeld`: its credential had been handed over. */
   | { kind: 'absent'; wasHeld: boolean }
-  /** No answer, or asked to slow down (`throttled`): tried again soon, and not counted. */
+  /** No answer, or asked to come again later (`throttled`): tried again soon, and not counted. */
   | { kind: 'unanswered'; error: string; throttled: boolean }
   /** `mayBeLag`: of a young user it says nothing yet, since lists and look-ups lag behind. */
   | { kind: 'refused'; error: string; permanent: boolean; mayBeLag: boolean }

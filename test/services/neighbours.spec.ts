@@ -209,7 +209,7 @@ describe('services whose neighbours fail under load', () => {
       'that attempt’s number': 'update commands set lease_id = $2, attempts = attempts + 1',
       offer: `set state = 'offered'`,
       acceptance: `set state = 'active', accepted_at`,
-      withdrawal: 'insert into commands (id, withdrawn_at',
+      withdrawal: 'insert into commands as c (id, token_id, withdrawn_at',
       renewal: 'update leases set expires_at = now() + $2',
       'request to revoke': 'expires_at = least(expires_at, now()),',
       claim: 'a worker stopped while it was taking this lease back',

@@ -5,7 +5,6 @@ import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { Keyring, Token } from '#libs/access';
 import { LeaseholdClient, type LeaseholdClientOptions, type LentCredential } from '#libs/client';
 import {
   acceptLease,
@@ -22,12 +21,12 @@ import {
 } from '#libs/contracts';
 import { CommandClient } from '#libs/runtime';
 import { firstValueFrom } from 'rxjs';
-import { DataSource } from 'typeorm';
 import type { Fleet } from '../../apps/cluster/src/fleet.js';
 import { seedTrustPolicy } from '../../apps/simulator/src/index.js';
 import { BrokerConnection, brokerLine, BrokerOwner, type CommandInHand, passOn } from '../support/broker-owner.js';
 import { everything } from '../support/everything.js';
 import { comesToRest, type Lent, policyDocument, writeRole } from '../support/lease-life.js';
+import { otherToken } from '../support/other-token.js';
 import { newFleet, testServers } from '../support/services.js';
 import { eventually, World } from '../support/world.js';
 
@@ -261,28 +260,13 @@ describe('over AMQP', () => {
       await comesToRest(world);
     });
 
-    it('that did not ask for a credential cannot accept it', async () => {
-      const token = `hvs.${randomBytes(12).toString('hex')}`;
-      const source = await new DataSource({
-        type: 'postgres',
-        url: world.options.databaseUrl,
-        entities: [Token],
-      }).initialize();
-      const keyring = await Keyring.open(source, world.options.masterKey);
-      await source.getRepository(Token).insert({
-        id: randomUUID(),
-        hash: keyring.hashToken(token),
-        accessor: randomUUID(),
-        path: 'auth/token/create',
-        policies: ['root'],
-        displayName: 'other',
-        meta: null,
-        expiresAt: null,
-        endedAt: null,
+    it('that did not ask for a credential can neither accept nor withdraw it', async () => {
+      const token = await otherToken(world.options);
+      const id = randomUUID();
+      const { leaseId, credential } = await askIssue({ id });
+      await expect(ask(withdrawLease.pattern, { commandId: id, token })).rejects.toMatchObject({
+        code: 'permission_denied',
       });
-      await source.destroy();
-
-      const { leaseId, credential } = await askIssue();
       await expect(ask(acceptLease.pattern, { leaseId, token })).rejects.toMatchObject({ code: 'permission_denied' });
       expect(await ask(acceptLease.pattern, { leaseId })).toEqual({ leaseId });
       expect(await ask(acceptLease.pattern, { leaseId })).toEqual({ leaseId });

@@ -61,9 +61,10 @@ export class IssuerClient {
    * An accepted credential. When the caller hangs up or the wait ends first, a mark is left under the command, so that
    * nothing is made for nobody. With an idempotency key there is none: whoever asks again may be waiting for this very
    * command, and what nobody collects lapses with the hand-over time.
+   * @param tokenId of the wish's token.
    * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed.
    */
-  async issue(wish: IssueWish, hangUp: AbortSignal): Promise<Issued> {
+  async issue(wish: IssueWish, tokenId: string, hangUp: AbortSignal): Promise<Issued> {
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
     const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
@@ -74,7 +75,7 @@ export class IssuerClient {
       if (hangUp.aborted) throw new OutOfTime();
     } catch (error) {
       // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
-      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable)) void this.withdraw(command);
+      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable)) void this.withdraw(command, tokenId);
       throw error;
     }
     const { leaseId, acceptRequired } = reply;
@@ -132,9 +133,9 @@ export class IssuerClient {
     }
   }
 
-  private async withdraw(command: IssueLeaseRequest): Promise<void> {
+  private async withdraw(command: IssueLeaseRequest, tokenId: string): Promise<void> {
     try {
-      await this.accepting.withdraw(command.id);
+      await this.accepting.withdraw(command.id, tokenId);
     } catch (error) {
       // The hand-over deadline takes it back all the same.
       this.logger.warn({ msg: 'command not withdrawn', requestId: command.requestId, error: String(error) });

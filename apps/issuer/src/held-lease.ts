@@ -36,11 +36,12 @@ export class HeldLease {
     return { leaseId };
   }
 
-  /** @throws CodedError `permission_denied` */
+  /** @throws CodedError `permission_denied` when another token asked for it. */
   async withdraw({ token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
     const caller = await this.tokens.authenticate(token);
-    if (leaseId === undefined) await this.accepting.withdraw(commandId);
-    else {
+    if (leaseId === undefined) {
+      if (!(await this.accepting.withdraw(commandId, caller.token.id))) throw new PermissionDenied();
+    } else {
       await this.mustHaveAskedFor(caller, leaseId);
       await this.accepting.undo(leaseId, commandId);
     }

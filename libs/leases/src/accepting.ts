@@ -110,16 +110,22 @@ export class Accepting implements OnApplicationShutdown {
   }
 
   /**
-   * Leaves a mark that nobody waits for this command any more: an intent that is not there yet is refused, an offer
-   * that is already made goes back.
+   * Leaves a mark that nobody waits for this command any more: an intent of the same token that is not there yet is
+   * refused, an offer that is already made goes back.
+   * @returns false when another token has the command: nothing is done.
    */
-  async withdraw(commandId: string): Promise<void> {
-    await this.manager.query(
-      `insert into commands (id, withdrawn_at, forget_at) values ($1, now(), now() + $2 * interval '1 ms')
-       on conflict (id) do update set withdrawn_at = now()`,
-      [commandId, this.timing.commandMemoryMs],
-    );
+  async withdraw(commandId: string, tokenId: string): Promise<boolean> {
+    const marked = (await this.manager.query(
+      `with marked as (
+         insert into commands as c (id, token_id, withdrawn_at, forget_at)
+         values ($1, $2, now(), now() + $3 * interval '1 ms')
+         on conflict (id) do update set withdrawn_at = now() where coalesce(c.token_id, $2) = $2 returning id
+       ) select id from marked`,
+      [commandId, tokenId, this.timing.commandMemoryMs],
+    )) as unknown[];
+    if (marked.length === 0) return false;
     this.alarms.setSoon(await this.takeBack(this.manager, `command_id = $1 and state = 'offered'`, commandId));
+    return true;
   }
 
   private async undoOnce(leaseId: string, keyedCommandId: string | undefined): Promise<void> {

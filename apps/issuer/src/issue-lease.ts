@@ -37,7 +37,9 @@ export class IssueLease {
    * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
-    // Counted from here, before anything is read: the row's own deadline starts later and is longer.
+    // Counted from here, before anything is read: the row's own deadline starts later and is longer. The command has been in
+    // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
+    // as half a wait after the asker has left: then its mark refuses the offer.
     const fence = new Fence(performance.now() + command.waitMs);
     const caller = await this.tokens.authenticate(command.token);
     if (!caller.mayDoAnything()) throw new PermissionDenied();

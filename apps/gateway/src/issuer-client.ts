@@ -25,15 +25,13 @@ import {
   TimeoutError,
   timer,
 } from 'rxjs';
+import { leastAcceptMs } from './longest-answer.js';
 
 /** Injection token of the client that reaches the issuers. */
 export const ISSUERS = Symbol('issuers');
 
 /** Injection token of whether the system is observed: then nothing is asked of the issuers. */
 export const OBSERVING = Symbol('observing');
-
-/** Least time for the acceptance of what an issuer has made, milliseconds. */
-const leastAcceptMs = 2_000;
 
 /** What a caller asks for; the rest of the command is ours. */
 export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;

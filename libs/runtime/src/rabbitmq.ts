@@ -12,11 +12,12 @@ import {
 import type { Channel, ConsumeMessage } from 'amqplib';
 import {
   type Answer,
+  commandQueues,
   fromWire,
   InvalidRequest,
-  issueLease,
   openAnswer,
   openCommand,
+  queueing,
   type SealedCommand,
   sealCommand,
   toWire,
@@ -37,16 +38,6 @@ export const keptConnection = ({ tls }: Broker) => ({
   reconnectTimeInSeconds: 1,
   // Without it an answer waits 40 ms for the acknowledgement of the frame before it.
   connectionOptions: { noDelay: true, timeout: 5_000, ...tls },
-});
-
-/**
- * What waits for AWS has a queue of its own: an acceptance behind a full prefetch of issues would wait until its offer has
- * lapsed.
- */
-const queuesOf = ({ namespace }: Broker) => ({
-  issues: `${namespace}.commands`,
-  /** What is asked of leases that were offered or are held: a moment at PostgreSQL. */
-  held: `${namespace}.commands.held`,
 });
 
 /** What keeps the connection to the broker, and makes it anew. */
@@ -114,7 +105,8 @@ export class CommandServer extends ServerRMQ {
     private readonly prefetch: number,
   ) {
     super({ urls: [broker.url], socketOptions: keptConnection(broker) });
-    this.consumerTags = new Map(Object.values(queuesOf(broker)).map((queue) => [queue, randomUUID()]));
+    const queues = Object.values(commandQueues(broker.namespace));
+    this.consumerTags = new Map(queues.map((queue) => [queue, randomUUID()]));
   }
 
   /** Resolves while the broker is connected and commands can come. */
@@ -252,14 +244,14 @@ function sealedIn(message: ConsumeMessage): unknown {
  */
 export class CommandClient extends ClientRMQ {
   private readonly publicKey: KeyObject;
-  private readonly queues: ReturnType<typeof queuesOf>;
+  private readonly queues: ReturnType<typeof commandQueues>;
 
   constructor({ broker, publicKey }: { broker: Broker; publicKey: KeyObject }) {
     // To the default exchange, by the queue's name: the queues are the issuers', who sends needs no right to declare them.
     const routing = { wildcards: true, exchange: '', persistent: false };
     super({ urls: [broker.url], socketOptions: keptConnection(broker), ...routing } as never);
     this.publicKey = publicKey;
-    this.queues = queuesOf(broker);
+    this.queues = commandQueues(broker.namespace);
   }
 
   /**
@@ -268,14 +260,11 @@ export class CommandClient extends ClientRMQ {
    */
   override send<Reply>(pattern: string, command: unknown): Observable<Reply> {
     const { waitMs } = command as { waitMs: number };
-    const isIssue = pattern === issueLease.pattern;
-    const queue = isIssue ? this.queues.issues : this.queues.held;
-    // An issue that waits for longer than half of its asker's wait is not begun: what is begun has the other half for AWS.
-    const expiresMs = isIssue ? waitMs / 2 : waitMs;
+    const { queue, partOfWait } = queueing(pattern);
     return defer(() => sealCommand(this.publicKey, pattern, command)).pipe(
       concatMap((sealed) =>
         super
-          .send<Response>(queue, this.message(sealed, expiresMs))
+          .send<Response>(this.queues[queue], this.message(sealed, partOfWait * waitMs))
           .pipe(concatMap((response) => opened(sealed, response) as Promise<Reply>)),
       ),
       catchError((error: unknown) => throwError(() => asError(error))),

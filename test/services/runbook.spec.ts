@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Fleet, Kind } from '../../apps/cluster/src/fleet.js';
 import { lend, writeRole } from '../support/lease-life.js';
-import { startFleet } from '../support/services.js';
-import { World } from '../support/world.js';
+import type { World } from '../support/world.js';
+import { worldOfServices } from '../support/world-of-services.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const kinds: Kind[] = ['gateway', 'issuer', 'revoker'];
@@ -24,13 +24,7 @@ describe('the runbook', () => {
       language: language!,
       text: text!,
     }));
-    world = await World.start({
-      weather: {},
-      run: async (system) => {
-        fleet = await startFleet(system, { kinds });
-        return { url: fleet.running('gateway')[0]!.url, close: () => fleet.close() };
-      },
-    });
+    ({ world, fleet } = await worldOfServices({ weather: {} }, { kinds }));
     await world.mount();
     await writeRole(world, 'deploy');
   }, 60_000);

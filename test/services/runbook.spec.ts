@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Fleet, Kind } from '../../apps/cluster/src/fleet.js';
 import { lend, writeRole } from '../support/lease-life.js';
-import type { World } from '../support/world.js';
+import { eventually, type World } from '../support/world.js';
 import { worldOfServices } from '../support/world-of-services.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -48,7 +48,7 @@ describe('the runbook', () => {
       const { stdout } = await promisify(execFile)('sh', ['-ec', `${given}\n${command}`], { cwd: root, env });
       expect([command, stdout]).toEqual([command, expect.not.stringContaining('"errors"')]);
     }
-    expect(world.lentUsers()).toEqual([]);
+    await eventually(() => world.lentUsers().length === 0);
   }, 60_000);
 
   it('has queries that the database answers, and that find nothing wrong with a system that is well', async () => {

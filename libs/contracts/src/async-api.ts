@@ -40,7 +40,9 @@ export function asyncApi(): Json {
           {
             address,
             parameters,
-            description: `A durable queue. Messages are not persistent, carry correlation id and reply-to (direct reply-to), and expire ${expiry[queue as keyof typeof expiry]}.`,
+            description:
+              'A durable queue. Messages are not persistent, carry correlation id and reply-to (direct reply-to), and expire ' +
+              `${expiry[queue as keyof typeof expiry]}.`,
             messages: Object.fromEntries(
               names
                 .filter((name) => queueOf(name) === queue)
@@ -107,7 +109,11 @@ function command(name: keyof typeof commands): [string, Json] {
     answerKey: z.string().describe('32 random bytes, base64url: what the answer is sealed under.'),
   });
   const sealed = jwe("To the issuers' public key: alg ECDH-ES, enc A256GCM.", toSchema(content, 'input'));
-  const payload = object({ pattern: { const: 'sealed' }, data: object({ sealed }), id: { type: 'string' } });
+  const payload = object({
+    pattern: { type: 'string', description: 'Not read.' },
+    data: object({ sealed }),
+    id: { type: 'string' },
+  });
   return [name, { name: pattern, summary, payload }];
 }
 

@@ -47,7 +47,7 @@ describe('over AMQP', () => {
       for (const stream of [service.stdout, service.stderr])
         createInterface({ input: stream }).on('line', (line) => said.push(line));
 
-      await eventually(() => said.filter((line) => line.endsWith('is renewed, for 3 s.')).length > 1);
+      await eventually(() => said.filter((line) => line.endsWith('is renewed, for 3 s.')).length > 1, 20_000);
       const [user] = world.lentUsers();
       expect(said[1]).toBe(`AWS knows us as arn:aws:iam::000000000000:user/${user}.`);
       service.kill('SIGINT');

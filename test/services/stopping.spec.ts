@@ -33,7 +33,7 @@ describe('a service that is told to stop', () => {
       aws: { url: 'http://127.0.0.1:1', accessKeyId: 'none', secretAccessKey: 'none' },
     });
     await fleet.migrate();
-  }, 60_000);
+  }, 100_000);
   afterAll(async () => {
     await redis.thaw();
     for (const service of fleet.running()) await service.end('SIGKILL');
@@ -64,7 +64,7 @@ describe('a service that is told to stop', () => {
     await redis.stop();
     await eventually(async () => !(await Promise.all(services.map((each) => each.isReady()))).some(Boolean));
     expect(await stop('away')).toEqual([0, 0, 0]);
-  }, 60_000);
+  }, 100_000);
 
   it('ends in order while Redis is frozen', async () => {
     await redis.start();

@@ -40,6 +40,8 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
   metrics.gauge('leasehold_commands_waiting', 'Commands that wait for any issuer.', () => server.waiting());
   await app.listen();
   return {
+    // What was begun has an end when its caller leaves; the rest is for saying goodbye.
+    stopsWithinMs: env.LEASEHOLD_TIMING.callerWaitMs + 10_000,
     close: async () => {
       await app.close();
       budget.close();

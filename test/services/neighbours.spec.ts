@@ -204,7 +204,7 @@ describe('services whose neighbours fail under load', () => {
 
   it('lose nothing when a statement takes effect and its answer is lost, whichever it is', async () => {
     const statements = {
-      intent: 'insert into commands as c (id, lease_id, token_id) select',
+      intent: 'insert into commands as c (id, lease_id, token_id)',
       'another attempt': 'select lease_id, attempts, withdrawn_at from commands',
       'that attempt’s number': 'update commands set lease_id = $2, attempts = attempts + 1',
       offer: `set state = 'offered'`,

@@ -33,7 +33,7 @@ describe('the runbook', () => {
   it('has commands that a running system takes, each of them', async () => {
     const { leaseId } = await lend(world, 'deploy');
     const env = {
-      ...fleet.env,
+      ...fleet.environment,
       PATH: process.env.PATH,
       VAULT_ADDR: world.http.url,
       VAULT_TOKEN: world.http.token,

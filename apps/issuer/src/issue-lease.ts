@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { type Caller, Tokens } from '#libs/access';
+import { type Caller, LastUse, Tokens } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
-import { Issuing } from '#libs/leases';
+import { EndingTokens, Issuing } from '#libs/leases';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
@@ -21,6 +21,7 @@ const failureOf: Record<CredentialType, string> = {
 export class IssueLease {
   constructor(
     private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
@@ -39,8 +40,20 @@ export class IssueLease {
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     // Counted from here, before anything is read: the row's own deadline starts later and is longer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.tokens.authenticate(command.token);
+    const caller = await this.tokens.authenticate(command.token, {
+      commandId: command.id,
+      admission: command.admission,
+    });
+    try {
+      return await this.issueTo(caller, command, fence);
+    } finally {
+      await this.endingTokens.afterRequestOf(caller);
+    }
+  }
+
+  private async issueTo(caller: Caller, command: IssueLeaseRequest, fence: Fence): Promise<IssueLeaseReply> {
     if (!caller.mayDoAnything()) throw new PermissionDenied();
+    if (caller.isLastUse) throw new LastUse();
     return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
   }
 

@@ -53,7 +53,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
   private async issue(
     request: Omit<EngineRequest<unknown>, 'fields'> & { fields: z.output<typeof wish> },
   ): Promise<ApiAnswer> {
-    const { fields, params, path, mount, token, id, hangUp } = request;
+    const { fields, params, path, mount, token, caller, id, hangUp } = request;
     const { reply: issued, undo } = await this.issuers.issue(
       {
         requestId: id,
@@ -66,6 +66,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         roleSessionName: fields.role_session_name,
         idempotencyKey: checkedKey(request.idempotencyKey),
       },
+      caller,
       hangUp,
     );
     return {

@@ -1,7 +1,7 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LastUse, Tokens } from '#libs/access';
-import { PermissionDenied } from '#libs/contracts';
+import { OutOfTime, PermissionDenied } from '#libs/contracts';
 import { HeldLease } from '../apps/issuer/src/held-lease.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside } from './support/beside.js';
@@ -49,9 +49,12 @@ describe('a command of who has a limited token', () => {
   it('spends it once, however often it is delivered', async () => {
     const token = await create({ num_uses: 5 });
     const command = commandFor(world, 'deploy', { token });
-    await Promise.allSettled([issue(command), issue(command)]);
-    await issue(command).catch(() => undefined);
+    const deliveries = [...(await Promise.allSettled([issue(command), issue(command)]))];
+    deliveries.push(...(await Promise.allSettled([issue(command)])));
     expect(await usesOf(token)).toBe(4);
+    for (const delivery of deliveries) {
+      if (delivery.status === 'rejected') expect(delivery.reason).toBeInstanceOf(OutOfTime);
+    }
   });
 
   it('is given nothing for its last use, and ends the token', async () => {

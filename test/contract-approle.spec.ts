@@ -83,6 +83,8 @@ describe('AppRole', () => {
         { token_type: 'batch', token_num_uses: 1 },
         "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count",
       ],
+      [{ token_num_uses: 2 ** 31 }, 'token_num_uses must be at most 2147483647; 0 is any number'],
+      [{ secret_id_num_uses: 2 ** 31 }, 'secret_id_num_uses must be at most 2147483647; 0 is any number'],
       [{ secret_id_num_uses: -1 }, 'secret_id_num_uses cannot be negative'],
       [
         { secret_id_bound_cidrs: '10.0.0.0/99' },
@@ -257,6 +259,8 @@ describe('AppRole', () => {
         'failed to verify subset relationship between CIDR blocks on the role ["10.0.0.0/8"] and CIDR blocks on the secret ID ["11.0.0.0/8"]',
       ],
       [{ metadata: 'nothing' }, 'failed to parse metadata: it must be pairs of the form k=v'],
+      [{ num_uses: 2 ** 31 }, 'num_uses must be at most 2147483647; 0 is any number'],
+      [{ metadata: String.raw`{"a":"\u0000"}` }, 'failed to parse metadata: it must be a JSON object of texts'],
       [{ metadata: '{"a":1}' }, 'failed to parse metadata: it must be a JSON object of texts'],
     ])('get no more than their role allows: %j', async (body, text) => {
       const limits = { secret_id_num_uses: 5, secret_id_ttl: '1h', secret_id_bound_cidrs: '10.0.0.0/8' };

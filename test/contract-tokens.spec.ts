@@ -160,6 +160,7 @@ describe('tokens', () => {
       [{ period: '-1h' }, 'period must be positive'],
       [{ explicit_max_ttl: '-1' }, 'explicit_max_ttl must be positive'],
       [{ num_uses: -1 }, 'number of uses cannot be negative'],
+      [{ num_uses: 2 ** 31 }, 'num_uses must be at most 2147483647; 0 is any number'],
       [{ type: 'other' }, "invalid 'token_type' value"],
       [{ type: 'batch' }, 'batch tokens cannot be root tokens'],
       [{ type: 'batch', num_uses: 1 }, 'batch tokens cannot have "num_uses" set'],

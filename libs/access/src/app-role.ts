@@ -1,7 +1,7 @@
 import { InvalidRequest } from '#libs/contracts';
 import { badCidr } from './cidrs.js';
 import type { TokenType } from './token.entity.js';
-import { sanitizePolicies, systemMaxTokenTtlMs } from './token-rules.js';
+import { requireCountable, sanitizePolicies, systemMaxTokenTtlMs } from './token-rules.js';
 
 /** What a role of AppRole asks of who logs in, and what tokens it gives; spans in whole seconds, 0 = none. */
 export interface AppRole {
@@ -56,6 +56,8 @@ export function writeAppRole(before: AppRole | null, write: AppRoleWrite): { rol
   if (role.tokenPolicies.includes('root')) throw new InvalidRequest('auth methods cannot create root tokens');
   if (role.secretIdNumUses < 0) throw new InvalidRequest('secret_id_num_uses cannot be negative');
   if (role.tokenNumUses < 0) throw new InvalidRequest("'token_num_uses' cannot be negative");
+  requireCountable(role.secretIdNumUses, 'secret_id_num_uses');
+  requireCountable(role.tokenNumUses, 'token_num_uses');
   if (role.tokenMaxTtl > 0 && role.tokenTtl > role.tokenMaxTtl)
     throw new InvalidRequest("'token_ttl' cannot be greater than 'token_max_ttl'");
   if (role.tokenType === 'batch') refuseBatch(role);

@@ -5,7 +5,7 @@ import { EntityManager } from 'typeorm';
 import { type AppRole, type AppRoleWrite, writeAppRole } from './app-role.js';
 import { addressIsIn, badCidr, cidrsAreWithin } from './cidrs.js';
 import { Keyring } from './keyring.js';
-import { sanitizePolicies, type TokenPlan, tokenTtl } from './token-rules.js';
+import { requireCountable, sanitizePolicies, type TokenPlan, tokenTtl } from './token-rules.js';
 import { type MadeToken, Tokens } from './tokens.js';
 
 /** A role as it is kept: names are lower case, and its id outlives no deletion. */
@@ -105,6 +105,7 @@ export class AppRoles {
     const numUses = wish.numUses ?? definition.secretIdNumUses;
     const ttl = wish.ttl ?? definition.secretIdTtl;
     if (numUses < 0) throw new InvalidRequest('num_uses cannot be negative');
+    requireCountable(numUses, 'num_uses');
     if (exceeds(numUses, definition.secretIdNumUses))
       throw new InvalidRequest("num_uses cannot be higher than the role's secret_id_num_uses");
     if (exceeds(ttl, definition.secretIdTtl))

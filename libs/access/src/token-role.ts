@@ -1,5 +1,6 @@
 import { InvalidRequest } from '#libs/contracts';
 import { badCidr } from './cidrs.js';
+import { requireCountable } from './token-rules.js';
 
 /** Which type a token role's tokens get: `default-…` lets the caller choose. */
 export const tokenRoleTypes = ['service', 'batch', 'default-service', 'default-batch'] as const;
@@ -69,6 +70,7 @@ export function writeTokenRole(name: string, before: TokenRole | null, write: To
   const bad = badCidr(role.tokenBoundCidrs);
   if (bad !== undefined) throw new InvalidRequest(`error parsing bound_cidrs: "${bad}" is no block of addresses`);
   if (role.tokenNumUses < 0) throw new InvalidRequest("'token_num_uses' cannot be negative");
+  requireCountable(role.tokenNumUses, 'token_num_uses');
   if (role.tokenType === 'batch') refuseBatch(role);
   return role;
 }

@@ -96,6 +96,7 @@ export function planToken(parent: Token, hasSudo: boolean, wish: TokenWish, role
   const type = typeOf(wish, role);
   if (type === 'batch') refuseForBatch(wish);
   if (wish.numUses < 0) throw new InvalidRequest('number of uses cannot be negative');
+  requireCountable(wish.numUses, 'num_uses');
   if (wish.entityAlias) {
     // There are no entities, so no role may allow one.
     throw new InvalidRequest(
@@ -170,6 +171,11 @@ function requireCustomId(id: string, hasSudo: boolean): void {
   const prefix = ['hvs.', 's.'].find((each) => id.startsWith(each));
   if (prefix) throw new InvalidRequest(`custom token ID cannot have the '${prefix}' prefix`);
   if (id.includes('.')) throw new InvalidRequest("custom token ID cannot have a '.' in the value");
+}
+
+/** @throws InvalidRequest for more uses than are counted. */
+export function requireCountable(uses: number, field: string): void {
+  if (uses > 2 ** 31 - 1) throw new InvalidRequest(`${field} must be at most ${2 ** 31 - 1}; 0 is any number`);
 }
 
 function displayNameOf(asked: string): string {

@@ -323,12 +323,15 @@ function secretIdToWire(secretId: SecretId): Record<string, unknown> {
   };
 }
 
+/** What can be stored; an escape within the text may stand for what cannot. */
+const storable = z.string().refine((text) => !text.includes('\u0000') && !/\p{Surrogate}/u.test(text));
+
 /** Metadata as it is sent: a JSON object as text, or `k=v` pairs with commas. @throws InvalidRequest for anything else. */
-function metadataIn(text: string): Record<string, string> {
-  const trimmed = text.trim();
+function metadataIn(sent: string): Record<string, string> {
+  const trimmed = sent.trim();
   if (trimmed === '') return {};
   if (trimmed.startsWith('{')) {
-    const parsed = z.record(z.string(), z.string()).safeParse(jsonIn(trimmed));
+    const parsed = z.record(storable, storable).safeParse(jsonIn(trimmed));
     if (parsed.success) return parsed.data;
     throw new InvalidRequest('failed to parse metadata: it must be a JSON object of texts');
   }

@@ -29,14 +29,14 @@ const body = z.object({
   token_type: stringField().describe('"service", "batch", "default-service" or "default-batch".'),
 });
 
-const names = z.array(z.string());
+const listShown = z.array(z.string());
 const roleShown = z.strictObject({
   name: z.string(),
-  allowed_policies: names,
-  allowed_policies_glob: names,
-  disallowed_policies: names,
-  disallowed_policies_glob: names,
-  allowed_entity_aliases: names,
+  allowed_policies: listShown,
+  allowed_policies_glob: listShown,
+  disallowed_policies: listShown,
+  disallowed_policies_glob: listShown,
+  allowed_entity_aliases: listShown,
   orphan: z.boolean(),
   path_suffix: z.string(),
   period: z.int(),
@@ -46,8 +46,8 @@ const roleShown = z.strictObject({
   renewable: z.boolean(),
   token_no_default_policy: z.boolean(),
   token_type: z.string(),
-  token_bound_cidrs: names.optional(),
-  bound_cidrs: names.optional(),
+  token_bound_cidrs: listShown.optional(),
+  bound_cidrs: listShown.optional(),
   token_num_uses: z.int().optional(),
 });
 

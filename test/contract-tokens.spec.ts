@@ -161,6 +161,8 @@ describe('tokens', () => {
       [{ explicit_max_ttl: '-1' }, 'explicit_max_ttl must be positive'],
       [{ num_uses: -1 }, 'number of uses cannot be negative'],
       [{ num_uses: 2 ** 31 }, 'num_uses must be at most 2147483647; 0 is any number'],
+      [{ max_leases: -1 }, 'max_leases cannot be negative'],
+      [{ max_leases: 2 ** 31 }, 'max_leases must be at most 2147483647; 0 is any number'],
       [{ type: 'other' }, "invalid 'token_type' value"],
       [{ type: 'batch' }, 'batch tokens cannot be root tokens'],
       [{ type: 'batch', num_uses: 1 }, 'batch tokens cannot have "num_uses" set'],
@@ -553,6 +555,17 @@ describe('tokens', () => {
       expect(world.simulator.calls.count()).toBe(calls);
       expect(await isKnown(client_token)).toBe(false);
     });
+  });
+
+  it('have as many leases at once as they were made for, and so have their children', async () => {
+    const { client_token } = await create({ policies: ['root'], ttl: '1h', max_leases: 1 });
+    const child = authOf(await call('POST', 'auth/token/create', { ttl: '30m' }, client_token)).client_token;
+    for (const token of [client_token, child]) {
+      expect((await lookUp(token)).max_leases).toBe(1);
+      await world.http.must(200, 'GET', 'aws/creds/deploy', undefined, { token });
+      expect((await call('GET', 'aws/creds/deploy', undefined, token)).status).toBe(429);
+    }
+    await world.http.must(204, 'PUT', 'auth/token/revoke', { token: client_token });
   });
 
   it('end with their time: what they were lent goes by itself', async () => {

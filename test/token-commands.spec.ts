@@ -69,7 +69,7 @@ describe('a command of who has a limited token', () => {
     const token = await create({ num_uses: 9 });
     const command = commandFor(world, 'deploy', { token });
     const tokens = issuer.get(Tokens);
-    const caller = await tokens.authenticate(token, { address: '127.0.0.1' });
+    const caller = await tokens.authenticate(token, { remoteAddress: '127.0.0.1' });
     const admission = tokens.admissionOf(caller, command.id)!;
     await issue({ ...command, admission });
     expect(await usesOf(token)).toBe(8);
@@ -91,7 +91,7 @@ describe('a command of who has a limited token', () => {
     const token = await create({ num_uses: 5 });
     const command = commandFor(world, 'deploy', { token });
     const tokens = issuer.get(Tokens);
-    const admission = tokens.admissionOf(await tokens.authenticate(token, { address: '127.0.0.1' }), command.id);
+    const admission = tokens.admissionOf(await tokens.authenticate(token, { remoteAddress: '127.0.0.1' }), command.id);
     await world.http.must(204, 'PUT', 'auth/token/revoke', { token });
     await expect(issue({ ...command, admission })).rejects.toThrow(PermissionDenied);
   });

@@ -257,6 +257,7 @@ function planOf({ name, definition }: StoredRole, entry: SecretId | null): Token
     path: 'auth/approle/login',
     role: null,
     parentId: null,
+    maxLeases: null,
     policies: sanitizePolicies(definition.tokenPolicies, !definition.tokenNoDefaultPolicy),
     displayName: 'approle',
     meta: { ...entry?.metadata, role_name: name },

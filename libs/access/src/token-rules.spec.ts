@@ -8,7 +8,15 @@ const hour = 3_600_000;
 const tokenWith = (given: Partial<Token>): Token =>
   Object.assign(
     new Token(),
-    { id: 'parent', type: 'service', policies: ['a', 'b', 'default'], usesLeft: null, boundCidrs: [], expiresAt: null },
+    {
+      id: 'parent',
+      type: 'service',
+      policies: ['a', 'b', 'default'],
+      usesLeft: null,
+      maxLeases: null,
+      boundCidrs: [],
+      expiresAt: null,
+    },
     given,
   );
 const wishWith = (given: Partial<TokenWish>): TokenWish => ({
@@ -24,6 +32,7 @@ const wishWith = (given: Partial<TokenWish>): TokenWish => ({
   noDefaultPolicy: false,
   displayName: '',
   numUses: 0,
+  maxLeases: 0,
   renewable: true,
   type: '',
   entityAlias: '',
@@ -77,6 +86,18 @@ describe('a token made with sudo', () => {
 
   it('never has the policy that wrapped answers are read with', () => {
     expect(() => plan({ policies: ['response-wrapping'] }, {}, true)).toThrow('cannot assign policy');
+  });
+});
+
+describe('a limit of leases', () => {
+  it.each([
+    [0, null, null],
+    [5, null, 5],
+    [0, 3, 3],
+    [5, 3, 3],
+    [2, 3, 2],
+  ])('of %s is, below a parent with %s, %s', (asked, ofParent, limit) => {
+    expect(plan({ maxLeases: asked }, { maxLeases: ofParent }).maxLeases).toBe(limit);
   });
 });
 

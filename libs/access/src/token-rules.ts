@@ -21,6 +21,8 @@ export interface TokenWish {
   noDefaultPolicy: boolean;
   displayName: string;
   numUses: number;
+  /** Leases that have not ended at once; 0 = not asked. */
+  maxLeases: number;
   renewable: boolean;
   type: string;
   entityAlias: string;
@@ -41,6 +43,7 @@ export type TokenPlan = Pick<
   | 'explicitMaxTtlMs'
   | 'boundCidrs'
   | 'parentId'
+  | 'maxLeases'
 > & {
   /** '' = one is made. */
   id: string;
@@ -97,6 +100,8 @@ export function planToken(parent: Token, hasSudo: boolean, wish: TokenWish, role
   if (type === 'batch') refuseForBatch(wish);
   if (wish.numUses < 0) throw new InvalidRequest('number of uses cannot be negative');
   requireCountable(wish.numUses, 'num_uses');
+  if (wish.maxLeases < 0) throw new InvalidRequest('max_leases cannot be negative');
+  requireCountable(wish.maxLeases, 'max_leases');
   if (wish.entityAlias) {
     // There are no entities, so no role may allow one.
     throw new InvalidRequest(
@@ -129,7 +134,9 @@ export function planToken(parent: Token, hasSudo: boolean, wish: TokenWish, role
     meta: wish.meta,
     parentId: isOrphan ? null : parent.id,
     renewable: type === 'service' && ttlMs > 0 && wish.renewable && (role?.renewable ?? true),
-    numUses: usesOf(wish.numUses, type === 'batch' ? 0 : (role?.tokenNumUses ?? 0)),
+    numUses: lowestOf(wish.numUses, type === 'batch' ? 0 : (role?.tokenNumUses ?? 0)),
+    // Each token has its own count; a limit is handed down, so that a child is not the way around it.
+    maxLeases: lowestOf(wish.maxLeases, parent.maxLeases ?? 0) || null,
     periodMs: spans.periodMs,
     maxTtlMs: 0,
     explicitMaxTtlMs: spans.explicitMaxTtlMs,
@@ -183,7 +190,7 @@ function displayNameOf(asked: string): string {
 }
 
 /** Of two limits the lower; 0 is none. */
-function usesOf(...limits: number[]): number {
+function lowestOf(...limits: number[]): number {
   const set = limits.filter((limit) => limit > 0);
   return set.length > 0 ? Math.min(...set) : 0;
 }
@@ -192,7 +199,7 @@ function usesOf(...limits: number[]): number {
 function spansOf(wish: TokenWish, role: TokenRole | null): { spans: TokenSpans; warnings: string[] } {
   const warnings: string[] = [];
   const lesser = (name: string, asked: number, ofRole: number) => {
-    const usedMs = usesOf(asked, ofRole);
+    const usedMs = lowestOf(asked, ofRole);
     if (asked > 0 && ofRole > 0) {
       warnings.push(
         `${name} specified both during creation call and in role; using the lesser value of ${Math.floor(usedMs / 1000)} seconds`,

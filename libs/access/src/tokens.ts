@@ -128,11 +128,12 @@ export class Tokens {
       plan.numUses || null,
       plan.boundCidrs,
       plan.parentId,
+      plan.maxLeases,
     ];
     const columns = `id, hash, accessor, type, path, role, policies, display_name, meta, renewable, creation_ttl_ms, period_ms,
-      max_ttl_ms, explicit_max_ttl_ms, uses_left, bound_cidrs, parent_id, expires_at, due_at`;
+      max_ttl_ms, explicit_max_ttl_ms, uses_left, bound_cidrs, parent_id, max_leases, expires_at, due_at`;
     const selected = `select $1::uuid, $2::bytea, $3::text, $4::text, $5::text, $6::text, $7::text[], $8::text, $9::jsonb,
-      $10::boolean, $11::float8, $12::float8, $13::float8, $14::float8, $15::integer, $16::text[], $17::uuid, instant, instant
+      $10::boolean, $11::float8, $12::float8, $13::float8, $14::float8, $15::integer, $16::text[], $17::uuid, $18::integer, instant, instant
       from (select case when $11::float8 > 0 then now() + $11::float8 * interval '1 ms' end as instant) ends`;
     const parent = `, (select 1 from tokens where id = $17 and ${tokenIsAlive} for share) parent`;
     try {

@@ -53,6 +53,7 @@ export const tokenShown = z.strictObject({
   bound_cidrs: names.optional(),
   issue_time: instant.optional(),
   renewable: z.boolean().optional(),
+  max_leases: z.int().optional(),
   last_renewal: instant.optional(),
   last_renewal_time: z.int().optional(),
 });
@@ -118,6 +119,7 @@ export function tokenToWire(id: string, { token, leftMs }: FoundToken): Record<s
     type: token.type,
     ...(token.role ? { role: token.role } : {}),
     ...(token.periodMs > 0 ? { period: wholeSeconds(token.periodMs) } : {}),
+    ...(token.maxLeases === null ? {} : { max_leases: token.maxLeases }),
     ...(token.boundCidrs.length > 0 ? { bound_cidrs: token.boundCidrs } : {}),
     ...(token.expiresAt ? { issue_time: token.createdAt.toISOString(), renewable: token.renewable } : {}),
     ...(token.lastRenewedAt

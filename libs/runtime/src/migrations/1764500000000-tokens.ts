@@ -37,8 +37,7 @@ export class Tokens1764500000000 implements MigrationInterface {
       create index tokens_path on tokens (path text_pattern_ops) where ended_at is null;
 
       -- Also for those that have ended: their token is kept while they name it.
-      create index leases_by_token on leases (token_id, state);
-      drop index leases_living_by_token;
+      create index leases_by_token on leases (token_id);
 
       -- A command that is delivered again has spent its use already.
       create table token_uses (
@@ -58,7 +57,6 @@ export class Tokens1764500000000 implements MigrationInterface {
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
       drop table token_roles, token_uses;
-      create index leases_living_by_token on leases (token_id) where state <> 'ended';
       drop index leases_by_token, tokens_path, tokens_unsettled_children, tokens_forget, tokens_due;
       alter table tokens
         drop column parent_id, drop column type, drop column role, drop column renewable, drop column creation_ttl_ms,

@@ -22,6 +22,8 @@ const forms = (secret: string) => [
 describe('a secret', () => {
   let world: World;
   const lent: LentKeys[] = [];
+  /** Tokens and secret ids that were made. */
+  const given: string[] = [];
 
   beforeAll(async () => {
     world = await World.start();
@@ -37,6 +39,18 @@ describe('a secret', () => {
       });
       lent.push(kept.body.data as unknown as LentKeys);
     }
+    for (const body of [{ policies: ['x'] }, { policies: ['x'], type: 'batch' }]) {
+      const { body: made } = await world.http.must(200, 'POST', 'auth/token/create', body);
+      given.push((made.auth as { client_token: string }).client_token);
+    }
+    const role = 'auth/approle/role/ci';
+    await world.http.must(204, 'POST', role, { token_policies: 'x' });
+    const { role_id } = (await world.http.must(200, 'GET', `${role}/role-id`)).body.data;
+    const { secret_id } = (await world.http.must(200, 'POST', `${role}/secret-id`, {})).body.data;
+    const { body: loggedIn } = await world.http.must(200, 'POST', 'auth/approle/login', { role_id, secret_id });
+    given.push(secret_id as string, (loggedIn.auth as { client_token: string }).client_token);
+    await world.http.call('POST', 'auth/approle/login', { role_id: 'wrong', secret_id });
+    await world.http.call('POST', 'auth/token/renew', { token: given[0], increment: 'x' });
     // The paths of failure write more than the others.
     world.simulator.faults.fail({ action: 'PutUserPolicy', code: 'AccessDenied', status: 403, times: 1 });
     world.simulator.faults.loseReply({ action: 'CreateAccessKey', times: 1 });
@@ -52,6 +66,7 @@ describe('a secret', () => {
     world.root.secretAccessKey,
     world.http.token,
     idempotencyKey,
+    ...given,
     ...lent.flatMap((keys) => [keys.secret_key, ...(keys.security_token ? [keys.security_token] : [])]),
   ];
 

@@ -6,7 +6,11 @@ import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
 import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
-import { TokenSelf } from './auth/token-self.js';
+import { AppRoleLogin } from './auth/approle-login.js';
+import { AppRolePath } from './auth/approle-path.js';
+import { AuthMethods } from './auth/auth-methods.js';
+import { TokenPath } from './auth/token-path.js';
+import { TokenRolesPath } from './auth/token-roles-path.js';
 import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
@@ -20,8 +24,18 @@ import { MountsPath } from './sys/mounts-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
-const open = [Status];
-const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
+const open = [Status, AppRoleLogin];
+const core = [
+  MountsPath,
+  FreezePath,
+  LeasesPath,
+  UnfinishedPath,
+  MetricsPath,
+  TokenPath,
+  TokenRolesPath,
+  AuthMethods,
+  AppRolePath,
+];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({

@@ -12,7 +12,7 @@ import {
   type WithdrawLeaseReply,
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
-import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
+import { Accepting, EndingTokens, Finding, Renewing, Revoking } from '#libs/leases';
 
 /**
  * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
@@ -22,6 +22,7 @@ import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
 export class HeldLease {
   constructor(
     private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
     private readonly finding: Finding,
     private readonly accepting: Accepting,
     private readonly renewing: Renewing,
@@ -29,16 +30,16 @@ export class HeldLease {
   ) {}
 
   /** @throws CodedError `permission_denied` when another token asked for the lease; `out_of_time` when the offer has lapsed. */
-  async accept({ token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
-    const caller = await this.tokens.authenticate(token);
+  async accept({ id, token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
     await this.mustHaveAskedFor(caller, leaseId);
     await this.accepting.accept(leaseId, commandId);
     return { leaseId };
   }
 
-  /** @throws CodedError `permission_denied` when another token asked for it. */
-  async withdraw({ token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
-    const caller = await this.tokens.authenticate(token);
+  /** @throws CodedError `permission_denied`, also when another token asked for it. */
+  async withdraw({ id, token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
     if (leaseId === undefined) {
       if (!(await this.accepting.withdraw(commandId, caller.token.id))) throw new PermissionDenied();
     } else {
@@ -50,26 +51,33 @@ export class HeldLease {
 
   /** @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4. */
   async renew({ id, token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
-    await this.authorize(token);
-    const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
-    return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
+    return this.onBehalfOf(token, id, async () => {
+      const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
+      return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
+    });
   }
 
   /** @throws CodedError `permission_denied`, `invalid_request` when there is no such lease. */
-  async revoke({ token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
-    await this.authorize(token);
-    if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
-    await this.revoking.ask({ leaseId }, 'revoked');
-    return { leaseId };
+  async revoke({ id, token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
+    return this.onBehalfOf(token, id, async () => {
+      if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
+      await this.revoking.ask({ leaseId }, 'revoked');
+      return { leaseId };
+    });
   }
 
   private async mustHaveAskedFor({ token }: Caller, leaseId: string): Promise<void> {
     if (!(await this.finding.wasAskedForBy(token.id, leaseId))) throw new PermissionDenied();
   }
 
-  private async authorize(token: string): Promise<Caller> {
-    const caller = await this.tokens.authenticate(token);
-    if (!caller.mayDoAnything()) throw new PermissionDenied();
-    return caller;
+  /** Spends a use of a counted token, which ends after its last one. */
+  private async onBehalfOf<T>(token: string, commandId: string, work: () => Promise<T>): Promise<T> {
+    const caller = await this.tokens.authenticate(token, { commandId });
+    try {
+      if (!caller.mayDoAnything()) throw new PermissionDenied();
+      return await work();
+    } finally {
+      await this.endingTokens.afterRequestOf(caller);
+    }
   }
 }

@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import { type Caller, Tokens } from '#libs/access';
+import { type Caller, LastUse, Tokens } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
-import { Issuing } from '#libs/leases';
+import { EndingTokens, Issuing } from '#libs/leases';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
@@ -21,6 +21,7 @@ const failureOf: Record<CredentialType, string> = {
 export class IssueLease {
   constructor(
     private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
@@ -41,8 +42,20 @@ export class IssueLease {
     // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
     // as half a wait after the asker has left: then its mark refuses the offer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.tokens.authenticate(command.token);
+    const caller = await this.tokens.authenticate(command.token, {
+      commandId: command.id,
+      admission: command.admission,
+    });
+    try {
+      return await this.issueTo(caller, command, fence);
+    } finally {
+      await this.endingTokens.afterRequestOf(caller);
+    }
+  }
+
+  private async issueTo(caller: Caller, command: IssueLeaseRequest, fence: Fence): Promise<IssueLeaseReply> {
     if (!caller.mayDoAnything()) throw new PermissionDenied();
+    if (caller.isLastUse) throw new LastUse();
     return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
   }
 

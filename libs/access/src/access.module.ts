@@ -4,7 +4,10 @@ import { Unavailable } from '#libs/contracts';
 import { databaseIsAway } from '#libs/runtime';
 import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
+import { AppRoles } from './app-roles.js';
 import { Keyring } from './keyring.js';
+import { TokenEnds } from './token-ends.js';
+import { TokenRoles } from './token-roles.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
 
@@ -29,10 +32,13 @@ export class AccessModule {
       global: true,
       imports: [TypeOrmModule.forFeature([Token])],
       providers: [
+        AppRoles,
+        TokenEnds,
+        TokenRoles,
         Tokens,
         { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
       ],
-      exports: [Tokens, Keyring],
+      exports: [AppRoles, TokenEnds, TokenRoles, Tokens, Keyring],
     };
   }
 }

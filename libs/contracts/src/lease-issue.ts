@@ -30,6 +30,11 @@ export const issueLease = {
      * while. The acceptance of one that was asked for with a key must name the command.
      */
     idempotencyKey: idempotencyKey.optional(),
+    /**
+     * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
+     * who has the keyring can make. The issuer does neither again.
+     */
+    admission: z.string().optional(),
   }),
   reply: z.object({
     leaseId: z.string(),

@@ -6,8 +6,8 @@ import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
 
-/** Which leases to take back: one, all below a prefix of whole path segments, or all of a mount. */
-export type Which = { leaseId: string } | { prefix: string } | { mountId: string };
+/** Which leases to take back: one, all below a prefix of whole path segments, all of a mount, or all living ones of tokens. */
+export type Which = { leaseId: string } | { prefix: string } | { mountId: string } | { tokenIds: string[] };
 
 /** How a try to destroy went; the row's next state follows from it in one place. */
 export type Outcome =
@@ -351,6 +351,8 @@ function someOfEachMount<Lease extends { mountId: string }>(leases: Lease[]): Le
 export function conditionOf(which: Which): [string, unknown[]] {
   if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
   if ('mountId' in which) return [`mount_id = $1`, [which.mountId]];
+  if ('tokenIds' in which)
+    return [`token_id = any($1) and state in ('issuing', 'offered', 'active')`, [which.tokenIds]];
   const prefix = which.prefix.replace(/\/+$/, '');
   return [`(id = $1 or (id >= $2 and id < $3))`, [prefix, `${prefix}/`, `${prefix}0`]];
 }

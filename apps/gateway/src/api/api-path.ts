@@ -44,6 +44,8 @@ export interface ApiAnswer {
   /** Only where it is not 200 or 204. */
   status?: number;
   data?: Record<string, unknown> | null;
+  /** The token that the answer gives or renews. */
+  auth?: Record<string, unknown>;
   leaseId?: string;
   renewable?: boolean;
   /** Whole seconds. */

@@ -66,7 +66,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         roleSessionName: fields.role_session_name,
         idempotencyKey: checkedKey(request.idempotencyKey),
       },
-      caller.token.id,
+      caller,
       hangUp,
     );
     return {

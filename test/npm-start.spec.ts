@@ -174,7 +174,8 @@ describe('npm start', () => {
     const other = start(['--no-tour'], { LEASEHOLD_MASTER_KEY: randomBytes(32).toString('base64') });
     expect(await other.exit()).toBe(1);
     expect(other.output.trimEnd().split('\n').slice(-1)).toEqual([
-      'The master key does not open the keyring of this database: give the LEASEHOLD_MASTER_KEY that the database was first started with.',
+      'The master key does not open the keyring of this database: give the LEASEHOLD_MASTER_KEY that it is sealed under, ' +
+        'the one of the first start or of the last "npm run rekey".',
     ]);
     expect(other.output).not.toMatch(/^\s+at |[eE]rror:/m);
   }, 90_000);

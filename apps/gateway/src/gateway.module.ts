@@ -17,11 +17,12 @@ import { LeasesPath } from './sys/leases-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
+import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
+const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, SealPath, TokenSelf];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({

@@ -5,13 +5,14 @@ import { databaseIsAway } from '#libs/runtime';
 import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { Keyring } from './keyring.js';
+import { Seal } from './seal.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
 
 /** Waits while the database is away, as its connection does. */
-function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
+function whenThere(source: DataSource, masterKeys: Buffer[]): Promise<Keyring> {
   return lastValueFrom(
-    defer(() => Keyring.open(source, masterKey)).pipe(
+    defer(() => Keyring.open(source, ...masterKeys)).pipe(
       retry({
         delay: (error) =>
           databaseIsAway(error) instanceof Unavailable ? timer(1_000) : throwError(() => error as Error),
@@ -20,19 +21,20 @@ function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
   );
 }
 
-/** Tokens and the keyring; `masterKey` is 32 bytes. */
+/** Tokens, the keyring and the seal; a master key is 32 bytes, and the first one is today's. */
 @Module({})
 export class AccessModule {
-  static open(masterKey: Buffer): DynamicModule {
+  static open(...masterKeys: Buffer[]): DynamicModule {
     return {
       module: AccessModule,
       global: true,
       imports: [TypeOrmModule.forFeature([Token])],
       providers: [
         Tokens,
-        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
+        Seal,
+        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKeys) },
       ],
-      exports: [Tokens, Keyring],
+      exports: [Tokens, Keyring, Seal],
     };
   }
 }

@@ -100,10 +100,10 @@ async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: A
   const steps = isSealed ? [unsealing(settings, folder)] : await firstSteps(api, settings.aws);
   toStop.throwIfAborted();
   say(`
-${isSealed ? 'Leasehold is sealed, and serves nobody until it is unsealed,' : 'Leasehold serves'} at ${system.url} (${simulator ? `AWS is the simulator at ${simulator.url}` : 'real AWS'}).
+Leasehold serves at ${system.url} (${simulator ? `AWS is the simulator at ${simulator.url}` : 'real AWS'}).
 Root token: ${rootToken}
 Log: ${logFile}
-
+${isSealed ? 'It is sealed, and answers nobody before it is unsealed.\n' : ''}
 Try:
   export VAULT_ADDR=${system.url} VAULT_TOKEN=${rootToken}
 ${steps.map((step) => `  ${step}`).join('\n')}
@@ -113,7 +113,7 @@ Ctrl-C ends everything.`);
 
 /** The key itself is not shown. */
 function unsealing(settings: Settings, folder: DataFolder): string {
-  const key = settings.masterKey ? '$LEASEHOLD_MASTER_KEY' : `$(cat ${folder.file('master-key')})`;
+  const key = settings.masterKey ? '$LEASEHOLD_MASTER_KEY' : `$(cat '${folder.file('master-key')}')`;
   return String.raw`curl -s -X PUT -d "{\"key\":\"${key}\"}" $VAULT_ADDR/v1/sys/unseal`;
 }
 

@@ -33,7 +33,7 @@ export class Seal {
     await refuseWhenSealed(this.manager);
   }
 
-  /** From its commit on nobody is served, and no credential is handed over, at whichever process. */
+  /** From its commit on no request is begun and no offer is accepted, at whichever process. */
   async seal(): Promise<void> {
     await this.manager.query(`update seal set sealed_at = coalesce(sealed_at, now())`);
   }

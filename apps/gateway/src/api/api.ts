@@ -57,8 +57,8 @@ function operationOf<Request>(asked: VaultRequest, path: ApiPath<Request>): ApiO
 }
 
 /**
- * Every request to the API, in the order of contract.md 1.8: is it sealed, who is calling, may they, which mount, which path, which
- * operation, which fields, then the handler.
+ * Every request to the API, in the order of contract.md 1.8: is the system sealed, who is calling, may they, which mount,
+ * which path, which operation, which fields, then the handler.
  */
 @Injectable()
 export class Api {

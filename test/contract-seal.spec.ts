@@ -40,6 +40,7 @@ describe('a system that is sealed', () => {
       ['GET', 'sys/key-status'],
       ['PUT', 'sys/rotate'],
       ['PUT', 'sys/seal'],
+      ['GET', 'sys/internal/specs/openapi'],
       ['GET', 'sys/no-such-path'],
       ['GET', 'no/such/mount'],
       ['GET', 'aws?help=1'],

@@ -12,7 +12,7 @@ describe('the keyring', () => {
 
   beforeAll(async () => {
     database = await freshDatabase();
-    await migrate(database.url);
+    await migrate({ url: database.url });
     source = await new DataSource({ type: 'postgres', url: database.url }).initialize();
     await source.query(`create table kept (name text primary key, sealed_secret text, other text)`);
   });

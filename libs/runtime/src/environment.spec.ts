@@ -7,7 +7,7 @@ import { readEnvironment } from './environment.js';
 
 describe('a variable given as a file', () => {
   let folder: string;
-  const schema = z.object({ A_KEY: z.string(), A_PUBLIC_KEY: z.string().optional() });
+  const schema = z.object({ A_KEY: z.string(), A_PUBLIC_KEY: z.string().optional(), A_CA: z.string().optional() });
 
   beforeAll(() => {
     folder = mkdtempSync(join(tmpdir(), 'leasehold-environment-'));
@@ -37,7 +37,7 @@ describe('a variable given as a file', () => {
       'Every user of this machine may read the file in A_KEY_FILE: take that right away with "chmod o-r".';
     expect(read({ A_KEY_FILE: file(0o644) })).toEqual(['the key', [warning]]);
     // What anybody may know, and what was not read, is nobody's worry.
-    expect(read({ A_KEY: 'k', A_PUBLIC_KEY_FILE: file(0o644) })).toEqual(['k', []]);
+    expect(read({ A_KEY: 'k', A_PUBLIC_KEY_FILE: file(0o644), A_CA_FILE: file(0o644) })).toEqual(['k', []]);
     expect(read({ A_KEY: 'k', A_KEY_FILE: file(0o644) })).toEqual(['k', []]);
   });
 

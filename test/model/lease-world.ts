@@ -162,7 +162,7 @@ export class LeaseWorld {
     world.unwatch = watchCalls(world.interleaving);
     const tokens = world.issuer(0).get(Tokens);
     await tokens.setRootToken(options.rootToken);
-    world.tokenId = (await tokens.authenticate(options.rootToken)).token.id;
+    world.tokenId = (await tokens.authenticate(options.rootToken, { commandId: randomUUID() })).token.id;
     return world;
   }
 

@@ -21,6 +21,7 @@ import { LeasesPath } from './sys/leases-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
+import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
@@ -34,6 +35,7 @@ const core = [
   TokenPath,
   TokenRolesPath,
   AuthMethods,
+  SealPath,
   AppRolePath,
 ];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AccessModule } from '#libs/access';
+import { AccessModule, masterKeysOf } from '#libs/access';
 import {
   cannotListen,
   commandClient,
@@ -33,7 +33,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
       [
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
-        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        AccessModule.open(...masterKeysOf(env)),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
+import { Keyring } from '#libs/access';
 import { EndingTokens, LEASE_TIMING, type LeaseTiming, Sweeping } from '#libs/leases';
 import { Mounts, RootConfigs } from '#libs/roles';
 import { Dispatch } from './dispatch.js';
@@ -26,6 +27,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly sweeping: Sweeping,
     private readonly mounts: Mounts,
     private readonly rootConfigs: RootConfigs,
+    private readonly keyring: Keyring,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
@@ -76,7 +78,12 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
+    await this.step('seal again under the newest term', () => this.sealAgain());
     await this.step('forget old rows', () => this.sweeping.forget());
+  }
+
+  private async sealAgain(): Promise<void> {
+    for (const term of await this.keyring.sealAgain()) this.logger.log({ msg: 'term of the keyring ended', term });
   }
 
   private async step(name: string, run: () => Promise<unknown>): Promise<void> {

@@ -6,15 +6,16 @@ import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { AppRoles } from './app-roles.js';
 import { Keyring } from './keyring.js';
+import { Seal } from './seal.js';
 import { TokenEnds } from './token-ends.js';
 import { TokenRoles } from './token-roles.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
 
 /** Waits while the database is away, as its connection does. */
-function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
+function whenThere(source: DataSource, masterKeys: Buffer[]): Promise<Keyring> {
   return lastValueFrom(
-    defer(() => Keyring.open(source, masterKey)).pipe(
+    defer(() => Keyring.open(source, ...masterKeys)).pipe(
       retry({
         delay: (error) =>
           databaseIsAway(error) instanceof Unavailable ? timer(1_000) : throwError(() => error as Error),
@@ -23,10 +24,10 @@ function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
   );
 }
 
-/** Tokens and the keyring; `masterKey` is 32 bytes. */
+/** Tokens, the keyring and the seal; a master key is 32 bytes, and the first one is today's. */
 @Module({})
 export class AccessModule {
-  static open(masterKey: Buffer): DynamicModule {
+  static open(...masterKeys: Buffer[]): DynamicModule {
     return {
       module: AccessModule,
       global: true,
@@ -36,9 +37,10 @@ export class AccessModule {
         TokenEnds,
         TokenRoles,
         Tokens,
-        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
+        Seal,
+        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKeys) },
       ],
-      exports: [AppRoles, TokenEnds, TokenRoles, Tokens, Keyring],
+      exports: [AppRoles, TokenEnds, TokenRoles, Tokens, Keyring, Seal],
     };
   }
 }

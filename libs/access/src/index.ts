@@ -5,6 +5,8 @@ export * from './app-roles.js';
 export * from './caller-seal.js';
 export * from './caller.js';
 export * from './keyring.js';
+export { MasterKeyRefused } from './keyring-rows.js';
+export * from './seal.js';
 export * from './token-ends.js';
 export * from './token-role.js';
 export * from './token-roles.js';

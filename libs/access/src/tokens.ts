@@ -1,10 +1,12 @@
 import { randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest, PermissionDenied } from '#libs/contracts';
-import { EntityManager, QueryFailedError } from 'typeorm';
+import { StartRefused } from '#libs/runtime';
+import { EntityManager, IsNull, QueryFailedError } from 'typeorm';
 import { Caller } from './caller.js';
 import { addressIsIn } from './cidrs.js';
 import { Keyring } from './keyring.js';
+import { notSealed, refuseWhenSealed } from './seal.js';
 import { Token } from './token.entity.js';
 import { type TokenPlan, tokenTtl, type TtlCut } from './token-rules.js';
 
@@ -55,15 +57,22 @@ export class Tokens {
   /**
    * The caller that `token` stands for. One statement; a counted token takes another one, which spends its use: of n requests
    * at once on k uses exactly k come in.
+   * @throws Sealed while the system is sealed, whatever the token.
    * @throws PermissionDenied without a token, and for one that is unknown, expired, ended or used up, or comes from an
    * address that it is not bound to (texts: contract.md 1.8, and section 8 row 9: clients react to the words "invalid token").
    */
   async authenticate(token: string | undefined, entrance: Entrance): Promise<Caller> {
-    if (!token) throw new PermissionDenied();
+    if (!token) {
+      await refuseWhenSealed(this.manager);
+      throw new PermissionDenied();
+    }
     const lookedAt = performance.now();
     const hash = this.keyring.hashToken(token);
-    const found = await this.living('hash = :hash', { hash });
-    if (!found || !timingSafeEqual(found.token.hash, hash)) throw invalidToken();
+    const found = await this.living(`hash = :hash and ${notSealed}`, { hash });
+    if (!found || !timingSafeEqual(found.token.hash, hash)) {
+      await refuseWhenSealed(this.manager);
+      throw invalidToken();
+    }
     const { token: row, leftMs } = found;
     const caller = new Caller(row, leftMs, lookedAt);
     if (!caller.isRestricted() || this.isAdmitted(caller, entrance)) return caller;
@@ -179,35 +188,67 @@ export class Tokens {
   }
 
   /**
-   * Makes `token` the one root token of this system: the first time a new row, later the same row under its new hash,
-   * so that leases that root asked for stay root's.
+   * Makes `token` the root token that the system was set up with: the first time a new row, later the same row under its new
+   * hash, so that leases that root asked for stay root's. Root tokens that were added stay.
+   * @throws StartRefused when it is a root token that was ended.
    */
   async setRootToken(token: string): Promise<void> {
-    const hash = this.keyring.hashToken(token);
+    await this.changingRoot(async (manager) => {
+      const hash = this.keyring.hashToken(token);
+      const [same] = await manager.findBy(Token, { hash });
+      if (same?.endedAt) throw new StartRefused('LEASEHOLD_ROOT_TOKEN is a token that was ended: give another one.');
+      if (same) return;
+      const [first] = await this.rootTokens(manager);
+      if (first) await manager.update(Token, first.id, { hash });
+      else await this.insertRoot(manager, hash);
+    });
+  }
+
+  /** Makes `token`, which nobody has yet, a root token beside those there are. */
+  async addRootToken(token: string): Promise<void> {
+    await this.changingRoot((manager) => this.insertRoot(manager, this.keyring.hashToken(token)));
+  }
+
+  /** Makes `token`, which nobody has yet, the only root token, in the place of the first one; the others end. */
+  async replaceRootTokens(token: string): Promise<void> {
+    await this.changingRoot(async (manager) => {
+      const hash = this.keyring.hashToken(token);
+      const [first, ...others] = await this.rootTokens(manager);
+      if (!first) return this.insertRoot(manager, hash);
+      await manager.update(Token, first.id, { hash });
+      // Due: whatever they leave behind is found by the next look (TokenEnds).
+      await manager.query(`update tokens set ended_at = now(), due_at = now() where id = any($1)`, [
+        others.map(({ id }) => id),
+      ]);
+    });
+  }
+
+  private async changingRoot(change: (manager: EntityManager) => Promise<void>): Promise<void> {
     await this.manager.transaction(async (manager) => {
       await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root token'))`);
-      // A root token that was revoked and is given again is a new one of the same name.
-      await manager.query(`update tokens set hash = $2 where hash = $1 and ended_at is not null`, [
-        hash,
-        randomBytes(32),
-      ]);
-      const [, changed] = (await manager.query(`update tokens set hash = $1 where path = $2 and ended_at is null`, [
-        hash,
-        rootPath,
-      ])) as [unknown, number];
-      if (changed > 0) return;
-      await manager.insert(Token, {
-        id: randomUUID(),
-        hash,
-        accessor: newAccessor(),
-        path: rootPath,
-        policies: ['root'],
-        displayName: 'root',
-        meta: null,
-        maxLeases: null,
-        expiresAt: null,
-        endedAt: null,
-      });
+      await change(manager);
+    });
+  }
+
+  private rootTokens(manager: EntityManager): Promise<Token[]> {
+    return manager.find(Token, {
+      where: { path: rootPath, endedAt: IsNull() },
+      order: { createdAt: 'ASC', id: 'ASC' },
+    });
+  }
+
+  private async insertRoot(manager: EntityManager, hash: Buffer): Promise<void> {
+    await manager.insert(Token, {
+      id: randomUUID(),
+      hash,
+      accessor: newAccessor(),
+      path: rootPath,
+      policies: ['root'],
+      displayName: 'root',
+      meta: null,
+      maxLeases: null,
+      expiresAt: null,
+      endedAt: null,
     });
   }
 

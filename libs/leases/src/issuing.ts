@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { tokenIsAlive } from '#libs/access';
-import { NoRoute, OutOfTime, OverBudget, PermissionDenied } from '#libs/contracts';
+import { notSealed, tokenIsAlive } from '#libs/access';
+import { NoRoute, OutOfTime, OverBudget, PermissionDenied, Sealed } from '#libs/contracts';
 import { freezes } from '#libs/roles';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
@@ -91,7 +91,7 @@ export class Issuing {
    * @throws OverBudget when its account has no place for another user, its role or token has as many leases as it may
    * have, or issuing is frozen.
    * @throws OutOfTime when the command was settled before, or its caller has left.
-   * @throws PermissionDenied when the token has ended, NoRoute when the mount has.
+   * @throws Sealed when the system was sealed, PermissionDenied when the token has ended, NoRoute when the mount has.
    */
   async open(intent: UserIntent): Promise<CountStanding> {
     for (;;) {
@@ -356,7 +356,7 @@ function placeForUser(account: string, usersPerAccount: string): string {
 function allowed({ limited }: Asker): string {
   const isLimited = limited.role || limited.token;
   return `select 1 from tokens, mounts
-    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
+    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive} and ${notSealed}
       and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
       ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
 }
@@ -402,10 +402,10 @@ function noPlace({ accountId, usersPerAccount }: UserIntent, { foreignUsers, quo
   );
 }
 
-/** Refuses when token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
+/** Refuses when the system is sealed, token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
 async function requireAllowed(manager: EntityManager, { mountId, roleName, tokenId }: Asker): Promise<void> {
   const [found] = (await manager.query(
-    `select exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
+    `select ${notSealed} as open, exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
        exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
        (select path from mounts where id = $1) as path,
        (select json_build_object('ofToken', token_id is not null, 'ofRole', role_name is not null, 'reason', reason,
@@ -415,13 +415,15 @@ async function requireAllowed(manager: EntityManager, { mountId, roleName, token
         from (${limitsOf('$1', '$2', '$3')}) limits where used >= most limit 1) as "limit"`,
     [mountId, roleName, tokenId],
   )) as {
+    open: boolean;
     token: boolean;
     mount: boolean;
     path: string;
     freeze: { ofToken: boolean; ofRole: boolean; reason: string; since: string } | null;
     limit: { kind: 'role' | 'token'; most: number } | null;
   }[];
-  const { token, mount, path, freeze, limit } = found!;
+  const { open, token, mount, path, freeze, limit } = found!;
+  if (!open) throw new Sealed();
   if (!token) throw new PermissionDenied();
   if (!mount) throw new NoRoute(`no handler for route "${path}". route entry or namespace is tainted.`);
   if (freeze) {

@@ -98,10 +98,10 @@ export class CommandServer extends ServerRMQ {
   private inFlight = 0;
   private drained: (() => void) | null = null;
 
-  /** `prefetch`: commands at work at once, of each queue. */
+  /** `privateKeys`: whatever is sealed to one of them is opened; `prefetch`: commands at work at once, of each queue. */
   constructor(
     broker: Broker,
-    private readonly privateKey: KeyObject,
+    private readonly privateKeys: KeyObject[],
     private readonly prefetch: number,
   ) {
     super({ urls: [broker.url], socketOptions: keptConnection(broker) });
@@ -204,7 +204,7 @@ export class CommandServer extends ServerRMQ {
   private async respond(message: ConsumeMessage): Promise<Response> {
     let command;
     try {
-      command = await openCommand(this.privateKey, sealedIn(message));
+      command = await openCommand(this.privateKeys, sealedIn(message));
     } catch (error) {
       // There is no key to seal this under, and nothing in it that the broker's owner does not know.
       return { error: toWire(error) };

@@ -78,6 +78,8 @@ export interface ApiPath<Request> {
   operations: Partial<Record<Operation, ApiOperation<Request>>>;
   /** HEAD is answered as a read without its body; on every other path it is 405. */
   answersHead?: boolean;
+  /** Answers also while the system is sealed: what tells of that, and what ends it. */
+  answersSealed?: boolean;
   /** An update takes from its query what its body lacks: hvac's PUT of `sts` sends no body (contract.md 2.5). */
   readsQuery?: boolean;
 }

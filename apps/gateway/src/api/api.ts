@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type Caller, Tokens } from '#libs/access';
+import { type Caller, Seal, Tokens } from '#libs/access';
 import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 import { Mounts } from '#libs/roles';
@@ -58,8 +58,8 @@ function operationOf<Request>(asked: VaultRequest, path: ApiPath<Request>): ApiO
 }
 
 /**
- * Every request to the API, in the order of contract.md 1.8: who is calling, may they, which mount, which path, which
- * operation, which fields, then the handler.
+ * Every request to the API, in the order of contract.md 1.8: is the system sealed, who is calling, may they, which mount,
+ * which path, which operation, which fields, then the handler.
  */
 @Injectable()
 export class Api {
@@ -74,6 +74,7 @@ export class Api {
     private readonly endingTokens: EndingTokens,
     private readonly mounts: Mounts,
     private readonly rates: RateLimits,
+    private readonly seal: Seal,
     @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
     @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
     @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
@@ -108,6 +109,7 @@ export class Api {
     if (!isOpen || !alwaysAnswered.has(path)) await this.rates.ofAll();
     if (isOpen) {
       if (!alwaysAnswered.has(path)) await this.rates.ofAddress(remoteAddress);
+      if (!openMatch.path.answersSealed) await this.seal.refuse();
       return this.run(asked, openMatch, { ...base, token });
     }
 

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { Scheduler } from 'fast-check';
 import pg from 'pg';
 import { Tokens } from '#libs/access';

@@ -16,7 +16,7 @@ describe('whoever owns the broker', () => {
   beforeAll(async () => {
     await amqp.start();
     ({ world, fleet, owner } = amqp);
-  }, 60_000);
+  }, 120_000);
   afterAll(() => amqp.close());
   afterEach(() => amqp.tidy());
 

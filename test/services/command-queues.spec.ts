@@ -29,7 +29,7 @@ describe('commands in their queues', () => {
   beforeAll(async () => {
     await amqp.start();
     ({ world, fleet, owner } = amqp);
-  }, 60_000);
+  }, 120_000);
   afterAll(() => amqp.close());
   afterEach(() => amqp.tidy());
 

@@ -24,7 +24,7 @@ describe('over AMQP', () => {
   beforeAll(async () => {
     await amqp.start();
     ({ world, owner } = amqp);
-  }, 60_000);
+  }, 120_000);
   afterAll(() => amqp.close());
   afterEach(() => amqp.tidy());
 

@@ -27,7 +27,7 @@ describe('the runbook', () => {
     ({ world, fleet } = await worldOfServices({ weather: {} }, { kinds }));
     await world.mount();
     await writeRole(world, 'deploy');
-  }, 60_000);
+  }, 120_000);
   afterAll(() => world.close());
 
   it('has commands that a running system takes, each of them', async () => {
@@ -49,7 +49,7 @@ describe('the runbook', () => {
       expect([command, stdout]).toEqual([command, expect.not.stringContaining('"errors"')]);
     }
     await eventually(() => world.lentUsers().length === 0);
-  }, 60_000);
+  }, 120_000);
 
   it('has queries that the database answers, and that find nothing wrong with a system that is well', async () => {
     const lent = await lend(world, 'deploy');

@@ -33,7 +33,7 @@ describe('a service that is told to stop', () => {
       aws: { url: 'http://127.0.0.1:1', accessKeyId: 'none', secretAccessKey: 'none' },
     });
     await fleet.migrate();
-  }, 100_000);
+  }, 120_000);
   afterAll(async () => {
     await redis.thaw();
     for (const service of fleet.running()) await service.end('SIGKILL');
@@ -64,7 +64,7 @@ describe('a service that is told to stop', () => {
     await redis.stop();
     await eventually(async () => !(await Promise.all(services.map((each) => each.isReady()))).some(Boolean));
     expect(await stop('away')).toEqual([0, 0, 0]);
-  }, 100_000);
+  }, 120_000);
 
   it('ends in order while Redis is frozen', async () => {
     await redis.start();
@@ -72,7 +72,7 @@ describe('a service that is told to stop', () => {
     await redis.freeze();
     expect(await stop('frozen')).toEqual([0, 0, 0]);
     await redis.thaw();
-  }, 100_000);
+  }, 120_000);
 
   it('is reached by a signal that was sent to its npm script', async () => {
     await redis.start();

@@ -10,8 +10,8 @@ describe('a build that is broken on purpose', () => {
     async (build) => {
       const { red, said } = await runModelOn(build);
       const [, found = 'NOT found out'] = /● two issuers.*\n\n\s*(.*)/.exec(said) ?? [];
-      const [, path = '-'] = /--path (\S+)/.exec(said) ?? [];
-      process.stderr.write(`    ${build.name}: case ${path}: ${found}\n`);
+      const [, how] = /✕ break no promise when (.*) \(/.exec(said) ?? /--path (\S+)/.exec(said) ?? [];
+      process.stderr.write(`    ${build.name}: ${how}: ${found}\n`);
       expect(red).toBe(true);
     },
     600_000,

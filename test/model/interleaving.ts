@@ -1,11 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Scheduler } from 'fast-check';
 
 /** Longest that anything may move between two steps, milliseconds of the machine. */
 const settlesWithinMs = 8_000;
 /** Without any progress for so long, PostgreSQL is asked whether the statements under way stand before a lock. */
 const looksAtLocksAfterMs = 3;
+
+/** Says who is next: fast-check's, or a story's. */
+export interface Scheduler {
+  schedule<T>(task: Promise<T>, name: string): Promise<T>;
+}
 
 /** One thing that a worker was asked to do. */
 interface Task {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { happenings } from './happenings.js';
 import { LeaseWorld } from './lease-world.js';
+import { Script, stories } from './stories.js';
 
 /** In `npm test`: as many cases as there is time for. `npm run test:model` sets how many, and which to begin with. */
 const asked = {
@@ -57,6 +58,20 @@ describe('two issuers and two revokers, one step of any of them at a time', () =
     const again = `npm run test:model -- --seed ${found.seed} --path ${found.counterexamplePath}`;
     throw new Error(`${(found.errorInstance as Error | null)?.message ?? 'interrupted'}\n\nAgain: ${again}`);
   }
+
+  it.each(stories)('break no promise when $name', async ({ tell }) => {
+    const script = new Script(world);
+    await world.begin();
+    try {
+      await tell(world, script);
+      await script.all();
+      await world.comesToRest();
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n\n${world.tell()}`, { cause: error });
+    } finally {
+      await world.end();
+    }
+  });
 
   it(
     'break no promise whatever order things happen in',

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import type { Scheduler } from 'fast-check';
 import pg from 'pg';
 import { Tokens } from '#libs/access';
 import { leaseTimingSchema, Revoking, Sweeping } from '#libs/leases';
@@ -14,7 +13,7 @@ import { freshDatabase } from '../support/world.js';
 import { Callers, maxTtlMs, pick, short, ttlMs } from './callers.js';
 import { Chronicle } from './chronicle.js';
 import { Crew, type Kind } from './crew.js';
-import { Interleaving } from './interleaving.js';
+import { Interleaving, type Scheduler } from './interleaving.js';
 import { LentUsers } from './lent-users.js';
 import { Promises, type Row, type Seen } from './promises.js';
 import { type Step, watchSteps } from './steps.js';

@@ -134,7 +134,7 @@ describe('doing everything twice', () => {
     // Its machine was suspended for longer than anybody looked.
     const account = world.simulator.account();
     account.createAccessKey(account.createUser(userName!));
-    await issuer.get(Issuing).abandon(reply.leaseId, 'too late');
+    await issuer.get(Issuing).abandon(reply.leaseId, 'too late', false);
     await comesToRest(world);
     expect(world.lentUsers()).toEqual([]);
   });

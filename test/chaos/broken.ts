@@ -1,17 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { type Breakage, inBrokenCopy, type Run } from '../support/broken-copy.js';
 import type { Servers } from './rig.js';
 
 /** A build with one promise broken on purpose, and the points that must find it out. */
-export interface BrokenBuild {
-  name: string;
-  file: string;
-  from: string;
-  to: string;
+export interface BrokenBuild extends Breakage {
   /** As `--only` takes it. */
   points: string;
   /** What a run must say of it: red for another reason is no proof. */
@@ -43,6 +34,14 @@ export const broken: BrokenBuild[] = [
     to: `if (reply.acceptRequired) void this.accept(`,
     points: 'accept: acceptance | not committed',
     says: 'a caller holds it, and it is ended',
+  },
+  {
+    name: 'a retry with the same idempotency key makes another credential',
+    file: 'apps/issuer/src/issue-once.ts',
+    from: '${mount}${door}/${role}`, idempotencyKey]',
+    to: '${mount}${door}/${role}`, idempotencyKey && randomUUID()]',
+    points: 'once: acceptance | committed',
+    says: 'nobody holds it',
   },
   {
     name: 'a revocation is answered before it is stored',
@@ -81,33 +80,17 @@ export const broken: BrokenBuild[] = [
   },
 ];
 
-const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../..' : '../..', import.meta.url));
-
 /**
  * Builds a broken copy of this checkout and runs the points against it, in a process of its own.
  * @returns whether that found out what is broken, and what it said.
  * @throws Error when the copy cannot be broken, built or run.
  */
-export async function runBroken(
+export function runBroken(
   build: BrokenBuild,
   servers: Servers,
   ending?: AbortSignal,
 ): Promise<{ red: boolean; said: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'leasehold-broken-'));
-  const run = (args: string[], env: Record<string, string> = {}) => runIn(folder, args, env, ending);
-  try {
-    for (const part of ['apps', 'libs', 'test', 'scripts', 'package.json', 'tsconfig.json']) {
-      await cp(join(root, part), join(folder, part), { recursive: true });
-    }
-    await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-    const file = join(folder, build.file);
-    const source = await readFile(file, 'utf8');
-    if (!source.includes(build.from))
-      throw new Error(`${build.file} has changed: "${build.name}" does not fit it any more.`);
-    await writeFile(
-      file,
-      source.replace(build.from, () => build.to),
-    );
+  const tryOut = async (run: Run) => {
     const compiled = await run(['node_modules/typescript/bin/tsc', '-p', '.']);
     ending?.throwIfAborted();
     if (compiled.code !== 0) throw new Error(`The broken copy does not compile: ${compiled.said}`);
@@ -120,26 +103,6 @@ export async function runBroken(
     ending?.throwIfAborted();
     if (code !== 0 && code !== 1) throw new Error(`The points could not be run against the broken copy: ${said}`);
     return { red: code === 1 && said.includes(build.says), said };
-  } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-async function runIn(
-  cwd: string,
-  args: string[],
-  env: Record<string, string>,
-  ending?: AbortSignal,
-): Promise<{ code: number | null; said: string }> {
-  const { PATH, HOME, TMPDIR } = process.env;
-  const child = spawn(process.execPath, args, {
-    cwd,
-    env: { PATH, HOME, ...(TMPDIR ? { TMPDIR } : {}), ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  ending?.addEventListener('abort', () => child.kill());
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, said };
+  };
+  return inBrokenCopy(build, tryOut, ending);
 }

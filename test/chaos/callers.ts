@@ -53,8 +53,47 @@ export class Callers {
     return this.ledger.note(request, body.lease_id!, body.lease_duration!, body.data!);
   }
 
+  /**
+   * Asks with an idempotency key, again and again at any gateway that is there, until there is an answer: then this caller has
+   * a credential, and it is the only one.
+   */
+  async askOnce(path: string): Promise<Held> {
+    const key = randomUUID();
+    const answered = async () => {
+      for (const gateway of [this.gateway(), ...this.rig.of('gateway')]) {
+        const told = await this.rig.ask(gateway, 'GET', path, undefined, { 'Idempotency-Key': key });
+        if (told.status === 200) return told.body;
+        if (told.status >= 400 && told.status < 500) throw new Error(`a retry was answered ${told.status}`);
+      }
+      return null;
+    };
+    const body = await eventually(answered, 30_000);
+    return this.ledger.note(key, body.lease_id!, body.lease_duration!, body.data!);
+  }
+
   /** Asks over AMQP, as internal services do; an error means that nothing was handed on. */
   async askOverAmqp(mount: string, role: string): Promise<Held | null> {
+    return this.overAmqp(async (client) => {
+      const { leaseId, leaseDuration, credential } = await client.issue({ mount, role });
+      const keys = { access_key: credential.accessKeyId, secret_key: credential.secretAccessKey };
+      return this.ledger.note(randomUUID(), leaseId, leaseDuration, keys);
+    });
+  }
+
+  /** The same with an idempotency key, until it has one. */
+  async askOnceOverAmqp(mount: string, role: string): Promise<Held> {
+    const idempotencyKey = randomUUID();
+    const ask = () =>
+      this.overAmqp(async (client) => {
+        const { leaseId, leaseDuration, credential } = await client.issue({ mount, role, idempotencyKey });
+        const keys = { access_key: credential.accessKeyId, secret_key: credential.secretAccessKey };
+        return this.ledger.note(idempotencyKey, leaseId, leaseDuration, keys);
+      });
+    return eventually(ask, 30_000);
+  }
+
+  /** What the client's call gives, or null when it fails. */
+  private async overAmqp<T>(use: (client: LeaseholdClient) => Promise<T>): Promise<T | null> {
     const { rig } = this;
     const client = new LeaseholdClient({
       rabbitmqUrl: rig.servers.rabbitmqUrl,
@@ -64,9 +103,7 @@ export class Callers {
       waitMs: rig.timing.callerWaitMs,
     });
     try {
-      const { leaseId, leaseDuration, credential } = await client.issue({ mount, role });
-      const keys = { access_key: credential.accessKeyId, secret_key: credential.secretAccessKey };
-      return this.ledger.note(randomUUID(), leaseId, leaseDuration, keys);
+      return await use(client);
     } catch {
       return null;
     } finally {
@@ -98,13 +135,32 @@ export class Callers {
 
   /** An answer that never came may stand for a shorter time than before. */
   async renew(held: Held, seconds: number): Promise<number> {
-    held.until = Math.min(held.until, Date.now() + seconds * 1000 - 1_500);
+    this.unsure(held, seconds);
     const { status, body } = await this.rig.ask(this.gateway(), 'PUT', 'sys/leases/renew', {
       lease_id: held.leaseId,
       increment: seconds,
     });
     if (status === 200) held.until = Date.now() + body.lease_duration! * 1000 - 1_500;
     return status;
+  }
+
+  async renewOverAmqp(held: Held, seconds: number): Promise<void> {
+    this.unsure(held, seconds);
+    const renewed = await this.overAmqp((client) => client.renew(held.leaseId, seconds));
+    if (renewed) held.until = Date.now() + renewed.leaseDuration * 1000 - 1_500;
+  }
+
+  private unsure(held: Held, seconds: number): void {
+    held.until = Math.min(held.until, Date.now() + seconds * 1000 - 1_500);
+  }
+
+  async revokeOverAmqp(held: Held): Promise<void> {
+    held.must = 'either';
+    const told = await this.overAmqp(async (client) => {
+      await client.revoke(held.leaseId);
+      return true;
+    });
+    if (told) held.must = 'gone';
   }
 
   /** `sync`: an answer says that its key is gone. */

@@ -3,7 +3,7 @@ import { eventually } from '../support/world.js';
 
 /** What commits are stopped at: a change of one table that fits an SQL condition on `new` (and `old`). */
 export interface Change {
-  table?: 'leases' | 'mounts' | 'outbox';
+  table?: 'leases' | 'mounts' | 'outbox' | 'idempotent_answers';
   on: 'insert' | 'update' | 'delete';
   when: string;
 }

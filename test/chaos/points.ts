@@ -22,6 +22,8 @@ const commits = {
   claim: { on: 'update', when: `${ours} and new.claim_id is not null and new.claim_id is distinct from old.claim_id` },
   end: { on: 'update', when: `${ours} and new.state = 'ended' and old.state <> 'ended'` },
   events: { table: 'outbox', on: 'delete', when: `true` },
+  keyClaimed: { table: 'idempotent_answers', on: 'insert', when: `true` },
+  keyHeld: { table: 'idempotent_answers', on: 'update', when: `new.holders <> old.holders` },
   unmount: { table: 'mounts', on: 'update', when: `new.tainted_at is not null and old.tainted_at is null` },
 } satisfies Record<string, Change>;
 
@@ -83,6 +85,8 @@ const isAlarm = (text: string) => /[A-Za-z0-9]{24}@\d{13}/.test(text) && !text.i
 const isAlarmDone = (text: string) => text.includes('metrics:completed');
 
 const issue: Deed = ({ callers }) => callers.ask('aws/creds/plain');
+const issueOnce: Deed = ({ callers }) => callers.askOnce('aws/creds/plain');
+const issueOnceOverAmqp: Deed = ({ callers }) => callers.askOnceOverAmqp('aws/', 'plain');
 const issueWide: Deed = ({ callers }) => callers.ask('aws/creds/wide');
 const issueBrief: Deed = async (site) => {
   const held = await site.callers.ask('brief/creds/plain');
@@ -133,50 +137,45 @@ const renew = ({ callers }: Site, held: Held) => callers.renew(held, 7_200);
 const revoke = ({ callers }: Site, held: Held) => callers.revoke(held, true);
 const revokeLater = ({ callers }: Site, held: Held) => callers.revoke(held, false);
 
-const issuing: Point[] = [
-  simple('gateway', 'issue: asked | command sent', message('gateway', 'broker', 'out', 'before', isCommand), issue),
-  simple('gateway', 'issue: command sent | taken', message('gateway', 'broker', 'out', 'after', isCommand), issue),
-  simple('issuer', 'issue: command taken | read', message('issuer', 'broker', 'in', 'before', isDelivery), issue),
-  ...bothFates(commits.intent, 'issue: intent', (name, arm) => simple('issuer', name, arm, issue)),
+const isAcknowledgement = (text: string) => text === 'ack';
+
+/** Where an issue can be cut; `deed` asks for a credential of a role with one inline policy. */
+const issuingBy = (of: string, deed: Deed): Point[] => [
+  simple('gateway', `${of}: asked | command sent`, message('gateway', 'broker', 'out', 'before', isCommand), deed),
+  simple('gateway', `${of}: command sent | taken`, message('gateway', 'broker', 'out', 'after', isCommand), deed),
+  simple('issuer', `${of}: command taken | read`, message('issuer', 'broker', 'in', 'before', isDelivery), deed),
+  ...bothFates(commits.intent, `${of}: intent`, (name, arm) => simple('issuer', name, arm, deed)),
   ...['CreateUser', 'PutUserPolicy', 'CreateAccessKey'].flatMap((action) =>
-    bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issue)),
+    bothSides(action, of, (name, arm) => simple('issuer', name, arm, deed)),
   ),
-  ...['AttachUserPolicy', 'AddUserToGroup'].flatMap((action) =>
-    bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issueWide)),
-  ),
-  ...bothFates(commits.offer, 'issue: offer', (name, arm) => simple('issuer', name, arm, issue)),
-  simple('issuer', 'issue: offered | answer sent', message('issuer', 'broker', 'out', 'before', isAnswer), issue),
+  ...bothFates(commits.offer, `${of}: offer`, (name, arm) => simple('issuer', name, arm, deed)),
+  simple('issuer', `${of}: offered | answer sent`, message('issuer', 'broker', 'out', 'before', isAnswer), deed),
   simple(
     'issuer',
-    'issue: answer sent | acknowledged',
-    message('issuer', 'broker', 'out', 'before', (text) => text === 'ack'),
-    issue,
+    `${of}: answer sent | acknowledged`,
+    message('issuer', 'broker', 'out', 'before', isAcknowledgement),
+    deed,
   ),
-  simple(
-    'issuer',
-    'issue: acknowledged | next',
-    message('issuer', 'broker', 'out', 'after', (text) => text === 'ack'),
-    issue,
-  ),
-  ...bothFates(commits.failure, 'issue: failed', (name, arm) =>
+  simple('issuer', `${of}: acknowledged | next`, message('issuer', 'broker', 'out', 'after', isAcknowledgement), deed),
+  ...bothFates(commits.failure, `${of}: failed`, (name, arm) =>
     simple('issuer', name, arm, (site) => {
       site.rig.simulator.faults.fail({ action: 'PutUserPolicy', code: 'LimitExceeded', status: 409, times: 1 });
-      return issue(site);
+      return deed(site);
     }),
   ),
-  ...bothFates(commits.secondIntent, 'issue: started over', (name, arm) =>
+  ...bothFates(commits.secondIntent, `${of}: started over`, (name, arm) =>
     simple('issuer', name, arm, (site) => {
       site.rig.simulator.faults.loseReply({ action: 'CreateAccessKey', times: 1 });
-      return issue(site);
+      return deed(site);
     }),
   ),
-  ...bothFates(commits.secondIntent, 'issue: delivered again', (name, arm) => ({
+  ...bothFates(commits.secondIntent, `${of}: delivered again`, (name, arm) => ({
     name,
     victim: 'issuer',
     run: async (site) => {
       const hold = site.rig.simulator.faults.hold('CreateAccessKey', 'after');
       await site.cut('issuer', arm, async (at) => {
-        const asked = issue(at);
+        const asked = deed(at);
         await within(hold.reached, 10_000);
         const first = at.whoIs('issuer');
         await at.kill(first);
@@ -185,6 +184,26 @@ const issuing: Point[] = [
       });
     },
   })),
+];
+
+const issuing: Point[] = [
+  ...issuingBy('issue', issue),
+  ...['AttachUserPolicy', 'AddUserToGroup'].flatMap((action) =>
+    bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issueWide)),
+  ),
+];
+
+/** A caller who asks again under its idempotency key, whatever was cut, has one credential, and there is no other. */
+const issuingOnce: Point[] = [
+  ...bothFates(commits.keyClaimed, 'once: key claimed', (name, arm) => simple('issuer', name, arm, issueOnce)),
+  ...issuingBy('once', issueOnce),
+  simple('gateway', 'once: answer sent | read', message('gateway', 'broker', 'in', 'before', isDelivery), issueOnce),
+  ...bothFates(commits.keyHeld, 'once: held', (name, arm) => simple('gateway', name, arm, issueOnce)),
+  ...bothFates(commits.acceptance, 'once: acceptance', (name, arm) => simple('gateway', name, arm, issueOnce)),
+  ...bothFates(commits.keyHeld, 'once: held over AMQP', (name, arm) => simple('issuer', name, arm, issueOnceOverAmqp)),
+  ...bothFates(commits.acceptance, 'once: acceptance over AMQP', (name, arm) =>
+    simple('issuer', name, arm, issueOnceOverAmqp),
+  ),
 ];
 
 function isCommand(text: string): boolean {
@@ -210,7 +229,22 @@ const accepting: Point[] = [
   ),
 ];
 
+/** What an internal service asks of a lease that it holds is a command, answered and acknowledged like any. */
+function overAmqp(of: string, change: Change, deed: (site: Site, held: Held) => Promise<unknown>): Point[] {
+  const withOne = (name: string, arm: Arm) => withLease({ name, victim: 'issuer' }, arm, deed);
+  return [
+    withOne(`${of} over AMQP: command taken | read`, message('issuer', 'broker', 'in', 'before', isDelivery)),
+    ...bothFates(change, `${of} over AMQP: stored`, withOne),
+    withOne(`${of} over AMQP: stored | answer sent`, message('issuer', 'broker', 'out', 'before', isAnswer)),
+    withOne(
+      `${of} over AMQP: answer sent | acknowledged`,
+      message('issuer', 'broker', 'out', 'before', isAcknowledgement),
+    ),
+  ];
+}
+
 const renewing: Point[] = [
+  ...overAmqp('renew', commits.renewal, ({ callers }, held) => callers.renewOverAmqp(held, 7_200)),
   ...bothFates(commits.renewal, 'renew: renewal', (name, arm) => withLease({ name, victim: 'gateway' }, arm, renew)),
   // Shortened to less than the horizon, it gets an alarm; the lease must expire without it.
   withLease(
@@ -224,6 +258,7 @@ const renewing: Point[] = [
 ];
 
 const revoking: Point[] = [
+  ...overAmqp('revoke', commits.request, ({ callers }, held) => callers.revokeOverAmqp(held)),
   ...bothFates(commits.request, 'revoke: request', (name, arm) => withLease({ name, victim: 'gateway' }, arm, revoke)),
   ...bothFates(commits.request, 'revoke: request without a wait', (name, arm) =>
     withLease({ name, victim: 'gateway' }, arm, revokeLater),
@@ -417,6 +452,7 @@ async function live({ callers, chance }: Site, stopped: () => boolean): Promise<
 /** Every two neighbouring effects, in the order of a lease's life; then the pauses, and what chance finds. */
 export const points: Point[] = [
   ...issuing,
+  ...issuingOnce,
   ...accepting,
   ...renewing,
   ...revoking,

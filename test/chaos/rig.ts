@@ -177,11 +177,11 @@ export class Rig {
   }
 
   /** Asks one gateway once. */
-  async ask(gateway: Slot, method: string, path: string, body?: object): Promise<Told> {
+  async ask(gateway: Slot, method: string, path: string, body?: object, headers: object = {}): Promise<Told> {
     try {
       const answer = await fetch(`${gateway.service.url}/v1/${path}`, {
         method,
-        headers: { 'X-Vault-Token': this.token },
+        headers: { 'X-Vault-Token': this.token, ...headers },
         ...(body ? { body: JSON.stringify(body) } : {}),
       });
       const text = await answer.text();

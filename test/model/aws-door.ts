@@ -21,12 +21,14 @@ export class AwsDoor {
     private readonly worker: string,
     private readonly interleaving: Interleaving,
     private readonly aws: string,
+    private readonly onTurn: () => void,
     private readonly server: ReturnType<typeof createServer>,
   ) {}
 
-  static async open(worker: string, interleaving: Interleaving, aws: string): Promise<AwsDoor> {
+  /** @param onTurn hears of each call when its turn has come, just before it takes effect */
+  static async open(worker: string, interleaving: Interleaving, aws: string, onTurn: () => void): Promise<AwsDoor> {
     const server = createServer();
-    const door = new AwsDoor(worker, interleaving, aws, server);
+    const door = new AwsDoor(worker, interleaving, aws, onTurn, server);
     server.keepAliveTimeout = 600_000;
     server.on('request', (request, response) => void door.answer(request, response));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -35,6 +37,11 @@ export class AwsDoor {
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  /** Whether a call stands here. */
+  isBusy(): boolean {
+    return this.underway.size > 0;
   }
 
   /** Cuts every caller off. Their calls still arrive for a while, each or none as `arrives` says. */
@@ -66,7 +73,8 @@ export class AwsDoor {
       },
     };
     this.underway.add(call);
-    await this.interleaving.gate(`${this.worker} calls ${action}`);
+    await this.interleaving.gate(`${this.worker} calls ${action}`, this.worker);
+    if (lateFrom === null) this.onTurn();
     const stillComes = this.underway.delete(call);
     held.release();
     if (lateFrom === null) return this.pass(request, body, response);

@@ -1,11 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Scheduler } from 'fast-check';
 
 /** Longest that anything may move between two steps, milliseconds of the machine. */
 const settlesWithinMs = 8_000;
 /** Without any progress for so long, PostgreSQL is asked whether the statements under way stand before a lock. */
 const looksAtLocksAfterMs = 3;
+
+/** Says who is next: fast-check's, or a story's. */
+export interface Scheduler {
+  schedule<T>(task: Promise<T>, name: string): Promise<T>;
+}
 
 /** One thing that a worker was asked to do. */
 interface Task {
@@ -19,6 +23,7 @@ interface Task {
 /** Where a task stands before its next effect. */
 interface Arrival {
   name: string;
+  who: string;
   open: () => void;
 }
 
@@ -32,6 +37,7 @@ export class Interleaving {
   private readonly running = new AsyncLocalStorage<Task>();
   private readonly tasks = new Set<Task>();
   private arrivals: Arrival[] = [];
+  private readonly stopped = new Set<string>();
   private statements = 0;
   private calls = 0;
   private callsHeld = 0;
@@ -39,7 +45,7 @@ export class Interleaving {
   private movedAt = 0;
   private wake = () => {};
 
-  /** @param blocked how many of the workers' statements stand before a lock, as PostgreSQL says */
+  /** @param blocked how many of the workers' statements stand before a lock, or wait for a connection of their worker */
   constructor(private readonly blocked: () => Promise<number>) {}
 
   /** Whether the code that asks belongs to a task. */
@@ -60,9 +66,30 @@ export class Interleaving {
   }
 
   /** Waits for its turn. */
-  async gate(name: string): Promise<void> {
-    if (this.free) return;
-    await this.waiting(() => new Promise<void>((open) => this.arrivals.push({ name, open })));
+  async gate(name: string, who: string): Promise<void> {
+    if (this.free && !this.stopped.has(who)) return;
+    await this.waiting(() => new Promise<void>((open) => this.arrivals.push({ name, who, open })));
+  }
+
+  /** Nothing of this worker goes on, as of a process that was stopped, until `during` is over. */
+  async whileStopped(who: string, during: () => Promise<void>): Promise<void> {
+    this.stopped.add(who);
+    try {
+      await during();
+    } finally {
+      this.stopped.delete(who);
+    }
+  }
+
+  /** Everybody who is not stopped goes on at once, until `during` is over; who has been given to the scheduler stays there. */
+  async whileFree(during: () => Promise<void>): Promise<void> {
+    const wasFree = this.free;
+    this.free = true;
+    try {
+      await during();
+    } finally {
+      this.free = wasFree;
+    }
   }
 
   /** A statement that is at PostgreSQL. */
@@ -104,9 +131,10 @@ export class Interleaving {
       if (calmTurns === 0) await this.nextMove();
       if (msSince(startedAt) > settlesWithinMs) throw new Error(`Something never comes to a stand: ${this.tell()}`);
     }
-    const arrived = this.arrivals.sort((one, other) => (one.name < other.name ? -1 : 1));
-    this.arrivals = [];
-    for (const { name, open } of arrived) {
+    const isStopped = ({ who }: Arrival) => this.stopped.has(who);
+    const arrived = this.arrivals.filter((each) => !isStopped(each));
+    this.arrivals = this.arrivals.filter(isStopped);
+    for (const { name, open } of arrived.sort((one, other) => (one.name < other.name ? -1 : 1))) {
       if (scheduler) void scheduler.schedule(Promise.resolve(), name).then(open);
       else open();
     }

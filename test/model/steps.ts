@@ -1,7 +1,7 @@
 import type { Client } from 'pg';
 import type { LeaseState } from '#libs/leases';
 
-/** One change of a lease's state or claim, as PostgreSQL saw it. */
+/** One change of a lease's state, claim or next instant, as PostgreSQL saw it. */
 export interface Step {
   seq: string;
   lease_id: string;
@@ -11,6 +11,9 @@ export interface Step {
   to_claim: string | null;
   /** Its time had come before: from then on it, or the claim on it, is anybody's. */
   was_due: boolean;
+  /** It is to be looked at at another instant than before. */
+  is_moved: boolean;
+  is_renewed: boolean;
   /** Whose it was. */
   claimant: string | null;
   /** The worker that did it. */
@@ -33,7 +36,7 @@ export async function watchSteps(database: Client): Promise<void> {
     create table model.claims (claim uuid primary key, who text not null);
     create table model.steps (
       seq bigserial, lease_id text, from_state text, to_state text, from_claim uuid, to_claim uuid,
-      was_due boolean, claimant text, who text
+      was_due boolean, is_moved boolean, is_renewed boolean, claimant text, who text
     );
     create function model.note_step() returns trigger language plpgsql as $$
     declare
@@ -42,13 +45,14 @@ export async function watchSteps(database: Client): Promise<void> {
       if new.claim_id is not null then
         insert into model.claims values (new.claim_id, me) on conflict do nothing;
       end if;
-      insert into model.steps (lease_id, from_state, to_state, from_claim, to_claim, was_due, claimant, who)
+      insert into model.steps (lease_id, from_state, to_state, from_claim, to_claim, was_due, is_moved, is_renewed, claimant, who)
       values (new.id, old.state, new.state, old.claim_id, new.claim_id,
-        old.due_at <= now(), (select who from model.claims where claim = old.claim_id), me);
+        old.due_at <= now(), old.due_at is distinct from new.due_at,
+        old.last_renewed_at is distinct from new.last_renewed_at, (select who from model.claims where claim = old.claim_id), me);
       return null;
     end $$;
     create trigger model_steps after update on leases for each row
-      when (old.state <> new.state or old.claim_id is distinct from new.claim_id)
+      when (old.state <> new.state or old.claim_id is distinct from new.claim_id or old.due_at is distinct from new.due_at)
       execute function model.note_step()`);
 }
 
@@ -66,6 +70,10 @@ export function judgeSteps(steps: Step[]): string[] {
     }
     if (from === 'revoking' && to !== 'revoking' && step.from_claim === null)
       wrong.push(`${who} ended ${id} unclaimed`);
+    // What comes of a try is said by who has claimed it.
+    if (from === to && step.is_moved && who.startsWith('revoker') && step.to_claim === null && step.claimant !== who)
+      wrong.push(`${who} put off ${id}, which it had not claimed`);
+    if (step.is_renewed && from !== 'active') wrong.push(`${who} renewed ${id}, which was ${from}`);
     return wrong;
   });
 }

@@ -2,15 +2,29 @@ import type { INestApplicationContext, Type } from '@nestjs/common';
 import { getQueueToken } from '@nestjs/bullmq';
 import { AwsAccount } from '#libs/aws';
 import { alarmQueue } from '#libs/contracts';
-import { Accepting } from '#libs/leases';
+import { Accepting, type Lease } from '#libs/leases';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
 import { EventRelay } from '../../apps/revoker/src/event-relay.js';
+import { RevokeLease } from '../../apps/revoker/src/revoke-lease.js';
 import { Sweep } from '../../apps/revoker/src/sweep.js';
 import type { SystemOptions } from '../../apps/standalone/src/system.js';
 import { issuerBeside, revokerBeside } from '../support/beside.js';
 import { AwsDoor } from './aws-door.js';
 import type { Interleaving } from './interleaving.js';
+
+/** What becomes of a worker: it dies before one of its next effects, and its calls to AWS still arrive or do not. */
+export type Death = [afterEffects: number, arrives: boolean] | null;
+
+/** What a worker tells of itself. */
+export interface Ears {
+  /** Whether the connection breaks instead of the answer to a statement that took effect. */
+  losesAnswer(): boolean;
+  /** Its end has come. @returns false when it must live on */
+  dies(worker: Worker, arrives: boolean): boolean;
+  /** Something that it does by itself ended in an error. */
+  failed(worker: Worker, name: string, error: unknown): void;
+}
 
 const writes = /\b(insert|update|delete)\b|^commit/i;
 
@@ -22,7 +36,10 @@ const dead = () => new Error('this worker was killed');
  * and what it asks AWS for waits for its turn, statement by statement and call by call.
  */
 export class Worker {
+  /** The leases that it is taking back now. */
+  readonly takingBack = new Set<Lease>();
   private alive = true;
+  private end: Death = null;
   private readonly standing = new Set<(error: Error) => void>();
 
   private constructor(
@@ -30,19 +47,18 @@ export class Worker {
     private readonly context: INestApplicationContext,
     private readonly door: AwsDoor,
     private readonly interleaving: Interleaving,
-    private readonly losesAnswer: () => boolean,
+    private readonly ears: Ears,
   ) {}
 
-  /** `losesAnswer` says of a statement that took effect whether the connection breaks instead of an answer. */
   static async start(
     kind: 'issuer' | 'revoker',
     name: string,
     options: SystemOptions,
     aws: string,
     interleaving: Interleaving,
-    losesAnswer: () => boolean,
+    ears: Ears,
   ): Promise<Worker> {
-    const door = await AwsDoor.open(name, interleaving, aws);
+    const door: AwsDoor = await AwsDoor.open(name, interleaving, aws, () => worker.isAtItsEnd());
     const databaseUrl = new URL(options.databaseUrl);
     // Who did it is seen in the database.
     databaseUrl.searchParams.set('application_name', name);
@@ -54,8 +70,9 @@ export class Worker {
       },
     };
     const context = await (kind === 'issuer' ? issuerBeside(own) : revokerBeside(own));
-    const worker = new Worker(name, context, door, interleaving, losesAnswer);
+    const worker: Worker = new Worker(name, context, door, interleaving, ears);
     await worker.stopClockwork(kind);
+    if (kind === 'revoker') worker.watchTakingBack();
     worker.watchStatements(context.get(DataSource));
     return worker;
   }
@@ -66,6 +83,21 @@ export class Worker {
 
   isAlive(): boolean {
     return this.alive;
+  }
+
+  /** Statements that wait until another one of this worker gives its connection back. */
+  waitingForConnection(): number {
+    return (this.get(DataSource).driver as unknown as { master: { waitingCount: number } }).master.waitingCount;
+  }
+
+  /** Whether a call of it is on its way to AWS. */
+  isAtAws(): boolean {
+    return this.door.isBusy();
+  }
+
+  /** Has it die before one of its next effects, or live on. */
+  condemn(death: Death): void {
+    this.end = death;
   }
 
   /** From now on it has no effect any more; calls on their way to AWS still arrive when `arrives`. */
@@ -86,6 +118,7 @@ export class Worker {
   /** Another process in its place. Of the dead one nothing is left: no use case keeps anything beyond its end. */
   replace(): void {
     this.alive = true;
+    this.end = null;
     this.door.shut = false;
   }
 
@@ -101,6 +134,32 @@ export class Worker {
     if (kind === 'issuer') return;
     for (const room of [AlarmProcessor, EventRelay, Sweep])
       await this.get<{ onModuleDestroy(): Promise<void> }>(room).onModuleDestroy();
+  }
+
+  /** What it takes back goes on by itself, whoever said that it is due. */
+  private watchTakingBack(): void {
+    const room = this.get(RevokeLease);
+    const execute = room.execute.bind(room);
+    room.execute = async (lease) => {
+      const name = `${this.name} takes back ${lease.id.slice(-6)}`;
+      this.takingBack.add(lease);
+      try {
+        return await this.interleaving.start(name, () => execute(lease));
+      } catch (error) {
+        this.ears.failed(this, name, error);
+        throw error;
+      } finally {
+        this.takingBack.delete(lease);
+      }
+    };
+  }
+
+  /** Called when the turn of an effect has come. */
+  private isAtItsEnd(): boolean {
+    if (this.end === null || !this.alive) return false;
+    const [left, arrives] = this.end;
+    this.end = left > 0 ? [left - 1, arrives] : null;
+    return left === 0 && this.ears.dies(this, arrives);
   }
 
   private watchStatements(source: DataSource): void {
@@ -120,7 +179,7 @@ export class Worker {
     if (isWrite) await this.turn(sql);
     const result = await this.interleaving.statement(run);
     if (!this.alive) throw dead();
-    if (isWrite && this.losesAnswer()) throw new Error('Connection terminated unexpectedly');
+    if (isWrite && this.ears.losesAnswer()) throw new Error('Connection terminated unexpectedly');
     return result;
   }
 
@@ -129,7 +188,8 @@ export class Worker {
     const killed = new Promise<never>((_, reject) => (fail = reject));
     this.standing.add(fail);
     try {
-      await Promise.race([killed, this.interleaving.gate(`${this.name} ${shown(sql)}`)]);
+      await Promise.race([killed, this.interleaving.gate(`${this.name} ${shown(sql)}`, this.name)]);
+      if (this.isAtItsEnd()) throw dead();
     } finally {
       this.standing.delete(fail);
     }

@@ -14,6 +14,7 @@ const sharpest = [
   'issue: CreateUser done | answered',
   'issue: CreateAccessKey sent | arrives',
   'issue: delivered again | not committed',
+  'once: acceptance | committed',
   'accept: acceptance | not committed',
   'accept: acceptance | committed',
   'revoke: request without a wait | committed',

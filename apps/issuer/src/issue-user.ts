@@ -1,5 +1,12 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { AmbiguousAccessKey, createIamUser, type IamUserPlan, isUserQuotaMet, madeBy } from '#libs/aws';
+import {
+  AmbiguousAccessKey,
+  createIamUser,
+  type IamUserPlan,
+  isUserQuotaMet,
+  madeBy,
+  type MadeIamUser,
+} from '#libs/aws';
 import { type IssueLeaseReply, OverBudget } from '#libs/contracts';
 import { Issuing, ttl, type UserIntent } from '#libs/leases';
 import { compileTemplate } from '#libs/roles';
@@ -23,23 +30,26 @@ export class IssueUser {
   }
 
   async execute(order: Order): Promise<IssueLeaseReply> {
-    let spent: string | null = null;
+    let spent: { leaseId: string; late: boolean } | null = null;
     for (;;) {
+      let late = false;
       const plan = planOf(order);
       const intent = intentOf(order, plan);
       if (spent === null) await this.open(order, intent);
       else await this.startOver(spent, intent);
       try {
         const key = await createIamUser(order.account, plan, order.fence);
+        late = key.late;
         return await this.offer(order, intent, key);
       } catch (error) {
+        late ||= madeBy(error) === 'late';
         // A key that nobody knows may be alive: the whole user goes, and another name is tried while there is time.
         if (error instanceof AmbiguousAccessKey) {
-          spent = intent.leaseId;
+          spent = { leaseId: intent.leaseId, late };
           continue;
         }
         if (isUserQuotaMet(error)) this.countUsers.again(placeOf(order), { isWrong: true });
-        await this.giveUp(intent, error);
+        await this.giveUp(intent, error, late);
         throw error;
       }
     }
@@ -63,7 +73,7 @@ export class IssueUser {
   private async offer(
     { command, caller, mount, seal }: Order,
     intent: UserIntent,
-    key: { accessKeyId: string; secretAccessKey: string },
+    key: MadeIamUser,
   ): Promise<IssueLeaseReply> {
     const { ttlMs, cut } = ttl(
       {
@@ -85,7 +95,7 @@ export class IssueUser {
       ttlCut: cut,
     };
     const kept = await seal?.(made);
-    await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs, kept));
+    await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs, key.late, kept));
     this.logger.log({
       msg: 'credential offered',
       leaseId: intent.leaseId,
@@ -95,22 +105,22 @@ export class IssueUser {
     return replyOf(made, ttlMs);
   }
 
-  private async startOver(spent: string, intent: UserIntent): Promise<void> {
+  private async startOver(spent: { leaseId: string; late: boolean }, intent: UserIntent): Promise<void> {
     try {
-      await this.issuing.startOver(spent, intent);
+      await this.issuing.startOver(spent.leaseId, intent, spent.late);
     } catch (error) {
-      await this.issuing.abandon(spent, 'the answer to CreateAccessKey was lost');
+      await this.issuing.abandon(spent.leaseId, 'the answer to CreateAccessKey was lost', spent.late);
       throw error;
     }
   }
 
   /** Leaves the roll-back to the revoker; where that cannot even be written, the intent's own deadline brings it. */
-  private async giveUp(intent: UserIntent, error: unknown): Promise<void> {
+  private async giveUp(intent: UserIntent, error: unknown, late: boolean): Promise<void> {
     const text = error instanceof Error ? error.message : String(error);
     this.logger.warn({ msg: 'issue failed', leaseId: intent.leaseId, requestId: intent.requestId, error: text });
     try {
       if (madeBy(error) === 'nothing') await this.issuing.endUnmade(intent.leaseId, text);
-      else await this.issuing.abandon(intent.leaseId, text);
+      else await this.issuing.abandon(intent.leaseId, text, late);
     } catch (failure) {
       const { leaseId, requestId } = intent;
       this.logger.error({ msg: 'failed issue not marked', leaseId, requestId, error: String(failure) });

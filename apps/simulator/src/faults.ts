@@ -203,6 +203,12 @@ export class Faults {
     }
   }
 
+  /** Whether lists have what was made then. Without a lag they do, also when the clock was put back since. */
+  isListed({ settled, createdAt }: { settled: boolean; createdAt: number }): boolean {
+    const { listingLagMs } = this.settings;
+    return settled || listingLagMs === 0 || createdAt <= this.now() - listingLagMs;
+  }
+
   private latencyOf(action: string): number {
     const { latencyMs } = this.settings;
     return typeof latencyMs === 'number' ? latencyMs : (latencyMs[action] ?? latencyMs['*'] ?? 0);

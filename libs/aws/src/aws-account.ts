@@ -256,6 +256,7 @@ export class AwsAccount {
         this.#budget?.answered(budget, performance.now() - end.ms, end.kind === 'throttled');
       }
       this.#onCall?.({ service, action, ...end });
+      rules.onAttempt?.(end);
     };
     const retries = this.#maxRetries >= 0 ? this.#maxRetries : retriesWhileCreating;
     const isYoung = (refusal: AwsFailure) =>

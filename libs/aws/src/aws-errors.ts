@@ -1,7 +1,10 @@
 import { CodedError } from '#libs/contracts';
 
-/** What an unsuccessful creation may have left behind: `nothing` needs no destroying call, `maybe` needs one. */
-export type Made = 'nothing' | 'maybe';
+/**
+ * What an unsuccessful creation may have left behind: `nothing` needs no destroying call, `maybe` needs one; after `late` a
+ * call that nobody waits for any more may make the user yet, also when it was destroyed.
+ */
+export type Made = 'nothing' | 'maybe' | 'late';
 
 /** AWS refused the call and will refuse it again; the message is AWS's own (contract.md 5.2). */
 export class AwsRefused extends CodedError {
@@ -56,7 +59,7 @@ export function withMade<E extends Error>(error: E, made: Made): E & { made: Mad
 
 /** What a failed `createIamUser` may have left in AWS; `maybe` for every error that does not say. */
 export function madeBy(error: unknown): Made {
-  return error instanceof Error && 'made' in error && error.made === 'nothing' ? 'nothing' : 'maybe';
+  return error instanceof Error && 'made' in error ? (error.made as Made) : 'maybe';
 }
 
 /** Whether AWS refused a user because the account may have no more. */

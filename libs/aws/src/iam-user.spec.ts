@@ -64,7 +64,7 @@ describe('making a user', () => {
   it('takes three calls in two steps for one inline policy', async () => {
     const sideBySide = meeting(2);
     stub.on('PutUserPolicy', sideBySide).on('CreateAccessKey', sideBySide);
-    expect(await create()).toEqual({ accessKeyId: 'AKIASTUB', secretAccessKey: secretOfReplies });
+    expect(await create()).toEqual({ accessKeyId: 'AKIASTUB', secretAccessKey: secretOfReplies, late: false });
     expect(stub.actions).toHaveLength(3);
     expect(stub.log.slice(0, 2)).toEqual(['→ CreateUser', '← CreateUser']);
     expect(stub.sent('PutUserPolicy')).toMatchObject([
@@ -122,21 +122,28 @@ describe('making a user', () => {
     ['an unreadable reply', garbled],
   ])('knows its own user again after %s', async (_, reply) => {
     stub.on('CreateUser', reply, throttled, refused('EntityAlreadyExists', 409));
-    await create();
+    expect(await create()).toMatchObject({ late: false });
     expect(stub.actions.slice(0, 3)).toEqual(['CreateUser', 'CreateUser', 'CreateUser']);
     expect(stub.actions).toHaveLength(5);
   });
 
+  it('says that a try which nobody heard of may make the user yet', async () => {
+    stub.on('CreateUser', lost);
+    expect(await create()).toMatchObject({ late: true });
+    stub.on('CreateUser', lost, lost, refused('EntityAlreadyExists', 409));
+    expect(await create()).toMatchObject({ late: true });
+  });
+
   it('says that something may have been made when CreateUser was refused only after an unanswered try', async () => {
     stub.on('CreateUser', lost, accessDenied);
-    expect(await failureOf(create())).toMatchObject({ code: 'aws_refused', made: 'maybe' });
+    expect(await failureOf(create())).toMatchObject({ code: 'aws_refused', made: 'late' });
   });
 
   it('says that something may have been made when CreateUser is never answered', async () => {
     stub.on('CreateUser', ...times(6, lost));
     const error = await failureOf(create());
     expect(error).toBeInstanceOf(AwsUnreachable);
-    expect(madeBy(error)).toBe('maybe');
+    expect(madeBy(error)).toBe('late');
     expect(stub.actions).toHaveLength(6);
   });
 
@@ -242,7 +249,7 @@ describe('making a user', () => {
     stub.on('CreateUser', silent);
     const error = await failureOf(createIamUser(account, deploy, fenceOf(600)));
     expect(error).toBeInstanceOf(OutOfTime);
-    expect(madeBy(error)).toBe('maybe');
+    expect(madeBy(error)).toBe('late');
   });
 });
 

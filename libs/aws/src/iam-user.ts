@@ -8,6 +8,7 @@ import {
   PutUserPolicyCommand,
 } from '@aws-sdk/client-iam';
 import type { AwsAccount } from './aws-account.js';
+import type { AttemptEnd } from './aws-call.js';
 import { AmbiguousAccessKey, AwsRefused, withMade } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
 import type { Fence } from './fence.js';
@@ -32,6 +33,14 @@ export interface IamUserPlan {
   tags: Record<string, string>;
 }
 
+/** A user that was made, by its key. */
+export interface MadeIamUser {
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** A call that nobody waits for any more may make the user once more when it has been destroyed. */
+  late: boolean;
+}
+
 /** What the lease's row says there is; no `accessKeyId` when it was never learnt. */
 export interface IamUserRecord {
   userName: string;
@@ -48,19 +57,15 @@ export interface IamUserRecord {
  * @throws {CodedError} which says what it may have left behind (`madeBy`): `AwsRefused`, `AwsThrottled`,
  * `AwsUnreachable`, `OutOfTime`, or `AmbiguousAccessKey`: destroy the user and start over under another name
  */
-export async function createIamUser(
-  account: AwsAccount,
-  plan: IamUserPlan,
-  fence: Fence,
-): Promise<{ accessKeyId: string; secretAccessKey: string }> {
-  await createUser(account, plan, fence);
+export async function createIamUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<MadeIamUser> {
+  const late = await createUser(account, plan, fence);
   const key = createAccessKey(account, plan.userName, fence);
   const settled = await Promise.allSettled([key, ...equip(account, plan, fence)]);
   const errors = settled.flatMap((step) => (step.status === 'rejected' ? [step.reason as Error] : []));
   // What AWS will never have, a second user under another name would not get either.
   const error = errors.find((each) => each instanceof AwsRefused && !each.retryable) ?? errors[0];
-  if (error !== undefined) throw withMade(error, 'maybe');
-  return key;
+  if (error !== undefined) throw withMade(error, late ? 'late' : 'maybe');
+  return { ...(await key), late };
 }
 
 /**
@@ -107,7 +112,8 @@ export async function followAccessKey(
   }
 }
 
-async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<void> {
+/** @returns whether a try of it may take effect yet */
+async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<boolean> {
   const tags = Object.entries(plan.tags).map(([Key, Value]) => ({ Key, Value }));
   const input = {
     UserName: plan.userName,
@@ -116,14 +122,19 @@ async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence):
     ...(plan.permissionsBoundaryArn && { PermissionsBoundary: plan.permissionsBoundaryArn }),
     ...(tags.length > 0 && { Tags: tags }),
   };
+  let unanswered = 0;
+  const onAttempt = ({ kind }: AttemptEnd) => {
+    if (kind === 'unanswered') unanswered += 1;
+  };
   try {
     const calls = 2 + plan.policyArns.length + plan.groups.length + (plan.inlinePolicy ? 1 : 0);
-    await account.iam(CreateUserCommand, input, { fence, calls, isYoung: stillChanging });
+    await account.iam(CreateUserCommand, input, { fence, calls, isYoung: stillChanging, onAttempt });
+    return unanswered > 0;
   } catch (error) {
     if (!(error instanceof AwsFailure)) throw error;
     // Ours only after our own unanswered try of that very name; else it is a stranger's user.
-    if (error.awsCode === 'EntityAlreadyExists' && error.unanswered) return;
-    throw withMade(error.toError('Error creating IAM user'), error.unanswered ? 'maybe' : 'nothing');
+    if (error.awsCode === 'EntityAlreadyExists' && error.unanswered) return unanswered > 1;
+    throw withMade(error.toError('Error creating IAM user'), error.unanswered ? 'late' : 'nothing');
   }
 }
 

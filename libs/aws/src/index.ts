@@ -19,6 +19,13 @@ export { observeCalls } from './aws-figures.js';
 export { AmbiguousAccessKey, AwsRefused, isUserQuotaMet, type Made, madeBy } from './aws-errors.js';
 export { federationToken, type FederationTokenRequest } from './federation-token.js';
 export { Fence } from './fence.js';
-export { createIamUser, destroyIamUser, followAccessKey, type IamUserPlan, type IamUserRecord } from './iam-user.js';
+export {
+  createIamUser,
+  destroyIamUser,
+  followAccessKey,
+  type IamUserPlan,
+  type MadeIamUser,
+  type IamUserRecord,
+} from './iam-user.js';
 export type { StsCredential } from './sts-credential.js';
 export { countUsers, type ListedUser, listUsers, userExists } from './users.js';

@@ -104,7 +104,7 @@ export class Issuing {
         [intent.commandId, intent.accountId, intent.usersPerAccount, intent.tokenId],
       )) as (Users & { known: boolean; counted: boolean; hasPlace: boolean })[];
       if (found!.known) {
-        await this.reopen(intent, null);
+        await this.reopen(intent, null, true);
         return 'fresh';
       }
       await requireAllowed(this.manager, intent);
@@ -129,13 +129,14 @@ export class Issuing {
 
   /**
    * Opens another attempt of a command whose attempt `spent` met an ambiguous answer: that one is taken back.
+   * @param late whether a call that nobody waits for may make its user yet.
    * @throws OutOfTime when the command was tried often enough, or `spent` is not in force any more.
    */
-  async startOver(spent: string, intent: UserIntent): Promise<void> {
-    await this.reopen(intent, spent);
+  async startOver(spent: string, intent: UserIntent, late: boolean): Promise<void> {
+    await this.reopen(intent, spent, late);
   }
 
-  private async reopen(intent: UserIntent, spent: string | null): Promise<void> {
+  private async reopen(intent: UserIntent, spent: string | null, late: boolean): Promise<void> {
     const takenBack = await this.manager.transaction(async (manager) => {
       await lockLimits(manager, intent);
       const [command] = (await manager.query(
@@ -149,15 +150,14 @@ export class Issuing {
       const [back] = (await manager.query(
         `with back as (
            update leases set state = 'revoking', due_at = now(), claim_id = null, end_reason = $2,
-             looks_left = case when state = 'issuing' and $3 then $4::smallint else looks_left end
+             looks_left = case when state = 'issuing' then $3::smallint else looks_left end
            where id = $1 and state in ('issuing', 'offered') returning id, due_at
          ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
         [
           command.lease_id,
           spent === null ? 'issuer_lost' : 'issue_failed',
-          // Delivered again: whoever worked on it may be paused, not dead. Its own start-over: nothing is in flight.
-          spent === null,
-          this.timing.tombstoneLooksMs.length,
+          // Delivered again: whoever worked on it may be paused, not dead.
+          this.looks(late),
         ],
       )) as Due[];
       if (!back) throw new OutOfTime();
@@ -194,23 +194,26 @@ export class Issuing {
   /**
    * Offers what was made; from here on the asker may accept it, for the hand-over time.
    * @param ttlMs time until it expires, in milliseconds.
+   * @param late whether a call that nobody waits for may make its user once more, when it has been taken back.
    * @param kept the answer to keep, where it was asked for with an idempotency key.
    * @throws OutOfTime when the intent was taken back meanwhile or its caller has left, or another command has the key.
    */
-  async offer(leaseId: string, accessKeyId: string, ttlMs: number, kept?: KeptAnswer): Promise<void> {
-    await this.keeping(this.manager, leaseId, kept, (manager) => this.offerIn(manager, leaseId, accessKeyId, ttlMs));
+  async offer(leaseId: string, accessKeyId: string, ttlMs: number, late: boolean, kept?: KeptAnswer): Promise<void> {
+    await this.keeping(this.manager, leaseId, kept, (manager) =>
+      this.offerIn(manager, [leaseId, accessKeyId, ttlMs], late),
+    );
   }
 
-  private async offerIn(manager: EntityManager, leaseId: string, accessKeyId: string, ttlMs: number): Promise<void> {
+  private async offerIn(manager: EntityManager, made: [string, string, number], late: boolean): Promise<void> {
     const offered = (await manager.query(
       `with offered as (
          update leases set state = 'offered', access_key_id = $2, issued_at = now(),
-           expires_at = now() + $3 * interval '1 ms', due_at = now() + $4 * interval '1 ms'
+           expires_at = now() + $3 * interval '1 ms', due_at = now() + $4 * interval '1 ms', looks_left = $5
          where id = $1 and state = 'issuing' and due_at > now()
            and not exists (select 1 from commands c where c.id = command_id and c.withdrawn_at is not null)
          returning id
        ) select id from offered`,
-      [leaseId, accessKeyId, ttlMs, this.timing.handOverMs],
+      [...made, this.timing.handOverMs, this.looks(late)],
     )) as unknown[];
     if (offered.length === 0) throw new OutOfTime();
   }
@@ -227,20 +230,22 @@ export class Issuing {
   }
 
   /**
-   * Marks an issue that failed half way for the revoker, due now, and rings it. Where it was taken back meanwhile, another
-   * look is owed: something was made after the last one.
+   * Marks an issue that failed half way for the revoker, due now, and rings it. Where it is late, or was taken back meanwhile,
+   * the looks of a tombstone are owed: what it made is younger than its row, and AWS may not know it yet.
+   * @param late whether a call that nobody waits for may make its user yet.
    */
-  async abandon(leaseId: string, error: string): Promise<void> {
+  async abandon(leaseId: string, error: string, late: boolean): Promise<void> {
     const back = (await this.manager.query(
       `with back as (
          update leases set
            due_at = case when state in ('issuing', 'offered', 'ended') then now() else due_at end,
-           looks_left = case when state in ('issuing', 'offered') then looks_left else greatest(looks_left, 1) end,
+           looks_left = greatest(looks_left, case when state in ('issuing', 'offered') and due_at > now()
+                                                  then $3::smallint else $4::smallint end),
            end_reason = coalesce(end_reason, 'issue_failed'), last_error = coalesce(last_error, $2),
            state = case when state in ('issuing', 'offered') then 'revoking' else state end
          where id = $1 returning id, due_at
        ) select id, due_at as "dueAt", 0 as "dueInMs" from back where due_at <= now()`,
-      [leaseId, error],
+      [leaseId, error, this.looks(late), this.looks(true)],
     )) as Due[];
     this.alarms.setSoon(back);
   }
@@ -306,6 +311,11 @@ export class Issuing {
       await this.answers.keep(within, leaseId, kept);
       return written;
     });
+  }
+
+  /** How often its tombstone is looked at: AWS refuses calls that were signed longer ago than all of these looks take. */
+  private looks(late: boolean): number {
+    return late ? this.timing.tombstoneLooksMs.length : 0;
   }
 
   /** The values of `insertIntent`; the intent is due a margin after its caller's wait. */

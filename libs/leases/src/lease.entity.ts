@@ -134,7 +134,7 @@ export class Lease {
   @Column('text', { name: 'last_error', nullable: true })
   lastError!: string | null;
 
-  /** Looks that a tombstone still gets: its issuer's end is unknown, so the user may yet appear. */
+  /** Looks that a tombstone gets: its issuer's end is unknown, or a call was never answered, so the user may yet appear. */
   @Column('smallint', { name: 'looks_left' })
   looksLeft!: number;
 

@@ -44,8 +44,7 @@ export const accessKeyActions: Actions = {
 
   ListAccessKeys: onUser((call) => {
     const user = call.user();
-    const before = call.now - call.world.faults.settings.listingLagMs;
-    const listed = user.accessKeys.filter((key) => key.settled || key.createdAt <= before);
+    const listed = user.accessKeys.filter((key) => call.world.faults.isListed(key));
     return page(
       call,
       'AccessKeyMetadata',

@@ -72,10 +72,9 @@ export const userActions: Actions = {
     resource: ({ account }) => account.arn('user', '/', ''),
     run: (call) => {
       const prefix = call.parameters.optional('PathPrefix', rules.pathPrefix) ?? '/';
-      const before = call.now - call.world.faults.settings.listingLagMs;
       const listed = call.account
         .users()
-        .filter((user) => user.path.startsWith(prefix) && (user.settled || user.createdAt <= before));
+        .filter((user) => user.path.startsWith(prefix) && call.world.faults.isListed(user));
       return page(
         call,
         'Users',

@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
+import { HttpAudit } from './api/http-audit.js';
 import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
 import { TokenSelf } from './auth/token-self.js';
@@ -12,8 +13,10 @@ import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
+import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
 import { LeasesPath } from './sys/leases-path.js';
+import { LentKeyPath } from './sys/lent-key-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
@@ -21,7 +24,7 @@ import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
+const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, LentKeyPath, AuditPath, MetricsPath, TokenSelf];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
@@ -52,6 +55,7 @@ export class GatewayModule {
         IssuerClient,
         { provide: OBSERVING, useValue: observing },
         { provide: RateLimits, useValue: rates },
+        HttpAudit,
         RequestOutcomes,
         TakeBack,
         ...open,

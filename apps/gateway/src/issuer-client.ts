@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
+import { AuditTrail } from '#libs/audit';
 import {
   CodedError,
   fromWire,
@@ -36,7 +37,7 @@ export const OBSERVING = Symbol('observing');
 const leastAcceptMs = 2_000;
 
 /** What a caller asks for; the rest of the command is ours. */
-export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;
+export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'audited'>;
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -53,6 +54,7 @@ export class IssuerClient {
   constructor(
     @Inject(ISSUERS) private readonly issuers: ClientProxy,
     private readonly accepting: Accepting,
+    private readonly trail: AuditTrail,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
     @Inject(OBSERVING) private readonly observing: boolean,
   ) {}
@@ -66,7 +68,9 @@ export class IssuerClient {
   async issue(wish: IssueWish, hangUp: AbortSignal): Promise<Issued> {
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
-    const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
+    const id = randomUUID();
+    const audited = this.trail.markOf(id);
+    const command: IssueLeaseRequest = { ...wish, id, audited, waitMs: this.timing.callerWaitMs };
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;
     let reply: IssueLeaseReply;
     try {

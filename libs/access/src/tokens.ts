@@ -46,6 +46,15 @@ export class Tokens {
     return new Caller(row);
   }
 
+  /** A living token, by itself: nobody is let in by it. */
+  async find({ token }: { token: string }): Promise<{ token: Token } | null> {
+    const row = await this.manager
+      .createQueryBuilder(Token, 'tokens')
+      .where(`hash = :hash and ${tokenIsAlive}`, { hash: this.keyring.hashToken(token) })
+      .getOne();
+    return row && { token: row };
+  }
+
   /**
    * Makes `token` the one root token of this system: the first time a new row, later the same row under its new hash,
    * so that leases that root asked for stay root's.

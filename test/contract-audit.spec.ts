@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { byAccessKeySql } from '#libs/leases';
+import { startSystem } from '../apps/standalone/src/system.js';
 import { AuditFolder, type AuditRecord, recordsIn } from './support/audit-file.js';
 import { everything } from './support/everything.js';
 import { comesToRest, lend, policyDocument, rowOf, writeRole } from './support/lease-life.js';
@@ -18,7 +19,7 @@ describe('audit', () => {
     world = await World.start({ weather: {} });
     await world.mount();
     await writeRole(world, 'deploy');
-  });
+  }, 60_000);
   afterAll(async () => {
     await world?.close();
     folder.remove();
@@ -497,18 +498,15 @@ describe('a device of the environment', () => {
       const taken = { type: 'file', options: { file_path: folder.file('other') } };
       expect((await world.http.call('PUT', 'sys/audit/configured', taken)).status).toBe(400);
       const { hash } = (await world.http.must(200, 'POST', 'sys/audit-hash/configured', { input: 'aws' })).body.data;
-      await world.restart();
-      expect((await world.http.must(200, 'POST', 'sys/audit-hash/configured', { input: 'aws' })).body.data.hash).toBe(
-        hash,
-      );
+      expect(JSON.stringify(recordsIn(auditFile)[0])).toContain(`"type":"${String(hash)}"`);
     } finally {
       await world.close();
       folder.remove();
     }
-  });
+  }, 60_000);
 
   it('whose disk is full lets nothing be done', async () => {
-    const world = await World.start({ weather: {}, auditFile: '/dev/full' });
+    const world = await World.start({ weather: {}, auditFile: '/dev/full', run: startSystem });
     try {
       const answer = await world.http.call('POST', 'sys/mounts/aws', { type: 'aws' });
       expect([answer.status, answer.body]).toEqual([500, { errors: ['1 error occurred:\n\t* internal error\n\n'] }]);
@@ -518,7 +516,7 @@ describe('a device of the environment', () => {
     } finally {
       await world.close();
     }
-  });
+  }, 60_000);
 });
 
 /** How a secret may stand in a text. */

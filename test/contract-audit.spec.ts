@@ -98,7 +98,7 @@ describe('audit', () => {
       [{ type: 'file', options: { file_path: 'stdout', format: 'jsonx' } }, /format must be json/],
       [{ type: 'file', options: { file_path: 'stdout', mode: '0755' } }, /executable|octal/],
       [{ type: 'file', options: { file_path: 'stdout', mode: 'rw' } }, /octal/],
-      [{ type: 'file', options: { file_path: 'stdout', prefix: 'a\nb' } }, /prefix must be/],
+      [{ type: 'file', options: { file_path: 'stdout', prefix: '* * * * * root reboot #' } }, /prefix must be/],
       [{ type: 'file', options: { file_path: 'stdout', hmac_accessor: 'maybe' } }, /hmac_accessor must be/],
       [{ type: 'file', options: { file_path: 'stdout', colour: 'red' } }, /unknown option "colour"/],
     ])('refuses %j, and keeps nothing', async (body, text) => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { byAccessKeySql } from '#libs/leases';
 import pg from 'pg';
 import { Client } from './client.js';
 import { Failures, type Load, apply } from './load.js';
@@ -56,24 +57,54 @@ export async function main([count = '1000000']: string[]): Promise<number> {
     await plant(databaseUrl, leases);
     say(`${leases} leases planted in ${((performance.now() - began) / 1_000).toFixed(0)} s.`);
 
-    const operation = async () => {
-      const accessKey = keyOf(1 + Math.floor(Math.random() * leases));
-      const text = await client.call('PUT', 'sys/leases/lookup-access-key', { access_key: accessKey });
+    const anyKey = () => keyOf(1 + Math.floor(Math.random() * leases));
+    const byKey = async () => {
+      const text = await client.call('PUT', 'sys/leases/lookup-access-key', { access_key: anyKey() });
       if (!text.includes('"role":"deploy"')) throw new Error('The answer names another role.');
       return true;
     };
-    for (const callers of [1, 8]) {
-      const load: Load = { operation, callers, warmUpMs: 2_000, measureMs: 10_000 };
+    // What any request costs on this machine at this moment.
+    const ownToken = async () => (await client.call('GET', 'auth/token/lookup-self')) !== '';
+    for (const [name, operation, callers] of [
+      ['lookup-self', ownToken, 1],
+      ['lookup-access-key', byKey, 1],
+      ['lookup-access-key', byKey, 8],
+    ] as const) {
+      const load: Load = { operation, callers, warmUpMs: 1_000, measureMs: 5_000 };
       const { samples, seconds, completed } = await apply(load, () => ({}), failures, new AbortController().signal);
-      const figures = [50, 90, 99, 99.9].map((percent) => `p${percent} ${percentile(samples, percent).toFixed(2)} ms`);
-      say(`callers ${callers}: ${(completed / seconds).toFixed(0)}/s, ${figures.join(', ')}, of ${samples.length}`);
+      say(`${name}, callers ${callers}: ${(completed / seconds).toFixed(0)}/s, ${told(samples)}`);
     }
+    say(`in PostgreSQL alone: ${told(await inDatabase(databaseUrl, anyKey))}`);
   } finally {
     for (const step of undo.toReversed()) await step().catch((error: unknown) => failures.add(error));
   }
   if (failures.first !== undefined) say(`The first failure: ${failures.first}`);
   return failures.first === undefined ? 0 : 1;
 }
+
+const told = (samples: ArrayLike<number>) =>
+  `${[50, 90, 99, 99.9].map((percent) => `p${percent} ${percentile(samples, percent).toFixed(2)} ms`).join(', ')}, of ${samples.length}`;
+
+/** What PostgreSQL says that it took to plan and execute the statement, milliseconds, ascending. */
+async function inDatabase(databaseUrl: string, anyKey: () => string): Promise<Float64Array> {
+  const database = new pg.Client({ connectionString: databaseUrl });
+  await database.connect();
+  const samples: number[] = [];
+  try {
+    while (samples.length < 2_000) {
+      const { rows } = await database.query<{ 'QUERY PLAN': Planned[] }>(
+        `explain (analyze, timing off, format json) ${byAccessKeySql.replace('$1', `'${anyKey()}'`)}`,
+      );
+      const [planned] = rows[0]!['QUERY PLAN'];
+      samples.push(planned!['Planning Time'] + planned!['Execution Time']);
+    }
+  } finally {
+    await database.end();
+  }
+  return Float64Array.from(samples).sort();
+}
+
+type Planned = Record<'Planning Time' | 'Execution Time', number>;
 
 /** Rows alone: no event of them is told and no user counted. */
 async function plant(databaseUrl: string, leases: number): Promise<void> {

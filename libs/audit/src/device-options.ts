@@ -29,7 +29,7 @@ const words: Record<string, boolean> = {
 
 /**
  * Reads the options of `sys/audit/<path>` (contract 3.6). Refused is what would weaken the record or the machine: values in the
- * clear, a file that can be executed, more than one line before a record.
+ * clear, a file that can be executed, a prefix that is a command.
  * @throws InvalidRequest
  */
 export function parseDeviceOptions(given: Record<string, string>): DeviceOptions {
@@ -48,8 +48,9 @@ export function parseDeviceOptions(given: Record<string, string>): DeviceOptions
     throw new InvalidRequest('elide_list_responses is not supported: long lists are cut as they are');
   }
   const prefix = given.prefix ?? '';
-  if (!/^[ -~]{0,64}$/.test(prefix)) {
-    throw new InvalidRequest('prefix must be at most 64 printable ASCII characters on one line');
+  // Nothing that a shell or a table of jobs would take for a command.
+  if (!/^(@?[\w.-]{1,40}: ?)?$/.test(prefix)) {
+    throw new InvalidRequest('prefix must be one word and a colon, such as "@cee: "');
   }
   return {
     filePath,

@@ -34,18 +34,19 @@ export class HttpAudit {
 
 /** The two records of one request; none where it is not audited. */
 export class HttpEntry {
-  private isKnown = false;
+  private isLetIn = false;
 
   constructor(private readonly entry?: AuditEntry) {}
 
   set caller({ token }: Caller) {
-    this.isKnown = true;
+    this.isLetIn = true;
     if (this.entry) this.entry.token = token;
   }
 
   /** The caller is let through, to this mount or to the core. @throws AuditFailed: the request must not be handled. */
   async allowed(mount: Mount | undefined): Promise<void> {
     if (!this.entry) return;
+    this.isLetIn = true;
     this.entry.isAllowed = true;
     if (mount) this.entry.mount = mount;
     await this.entry.begins();
@@ -62,7 +63,7 @@ export class HttpEntry {
   async refused(error: unknown): Promise<unknown> {
     if (!this.entry) return error;
     const { status, errors } = errorAnswer(error);
-    this.entry.isAllowed = this.isKnown && status !== 403;
+    this.entry.isAllowed = this.isLetIn && status !== 403;
     const text = errors.join('; ');
     try {
       await this.entry.ends(status === 400 ? { data: { error: text } } : { error: text });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { AccessModule } from '#libs/access';
+import { AuditModule } from '#libs/audit';
 import type { IssueLeaseRequest } from '#libs/contracts';
 import { databaseModule, EventLog, Metrics, MetricsModule, queueModule } from '#libs/runtime';
 import { IssuerModule } from '../../apps/issuer/src/index.js';
@@ -46,6 +47,7 @@ function connections({ options }: Beside) {
     databaseModule({ url: options.databaseUrl }, 4),
     queueModule({ url: options.databaseUrl }),
     AccessModule.open(options.masterKey),
+    AuditModule.of(options.auditFile),
     MetricsModule.of(new Metrics('beside')),
   ];
 }

@@ -68,7 +68,10 @@ export async function startFleet(
     masterKey: system.masterKey,
     timing: system.timing,
     aws: { url: surroundings.defaultEndpoint, ...credentials, backoffMs: surroundings.backoffMs },
-    env: surroundings.usersPerAccount ? { LEASEHOLD_AWS_USERS: String(surroundings.usersPerAccount) } : {},
+    env: {
+      ...(surroundings.usersPerAccount ? { LEASEHOLD_AWS_USERS: String(surroundings.usersPerAccount) } : {}),
+      ...(system.auditFile ? { LEASEHOLD_AUDIT_FILE: system.auditFile } : {}),
+    },
     ...given,
   });
   try {

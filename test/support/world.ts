@@ -40,6 +40,8 @@ export interface WorldOptions {
   surroundings?: Partial<SystemOptions['surroundings']>;
   /** The PostgreSQL server to make the database on; the one of the run, unless told. */
   databaseServer?: string;
+  /** An audit device that is there from the first request on. */
+  auditFile?: string;
   /** Starts the system; by default in the shape that the run is about: in this process, or as services. */
   run?: (options: SystemOptions) => Promise<RunningSystem>;
 }
@@ -90,6 +92,7 @@ export class World {
       },
       logger: new JsonLog({ write: (line: string) => void log.push(line) }),
       port: 0,
+      auditFile: options.auditFile,
     };
     const inShape =
       shape() === 'services'

@@ -5,7 +5,14 @@ import { readOptions } from './options.js';
 const read = (line: string, env = {}) => readOptions(line.split(' ').filter(Boolean), env);
 
 it('measures everything on one process of our own unless told otherwise', () => {
-  expect(read('')).toEqual({ shape: 'embedded', quick: false, issuers: 1, only: operationNames, pids: {} });
+  expect(read('')).toEqual({
+    shape: 'embedded',
+    quick: false,
+    issuers: 1,
+    audit: false,
+    only: operationNames,
+    pids: {},
+  });
 });
 
 it('takes a system that runs already, its processes and a selection', () => {
@@ -15,6 +22,7 @@ it('takes a system that runs already, its processes and a selection', () => {
     shape: 'target',
     quick: true,
     issuers: 1,
+    audit: false,
     only: ['renew', 'assumed-role', 'federation-token'],
     target: { url: 'http://127.0.0.1:8200', token: 't' },
     pids: { bao: 12, db: 13 },

@@ -9,6 +9,8 @@ export interface BenchOptions {
   shape: Shape;
   quick: boolean;
   issuers: number;
+  /** With an audit file. */
+  audit: boolean;
   only: readonly OperationName[];
   /** Of a system that runs already. */
   target?: { url: string; token: string };
@@ -21,6 +23,7 @@ const options = {
   quick: { type: 'boolean' },
   shape: { type: 'string' },
   issuers: { type: 'string' },
+  audit: { type: 'boolean' },
   target: { type: 'string' },
   token: { type: 'string' },
   pids: { type: 'string' },
@@ -29,12 +32,12 @@ const options = {
   help: { type: 'boolean' },
 } as const;
 
-export const usage = `npm run bench -- [--quick] [--shape embedded|services] [--issuers N] [--only ${operationNames.join(',')}]
+export const usage = `npm run bench -- [--quick] [--shape embedded|services] [--issuers N] [--audit] [--only ${operationNames.join(',')}]
                 [--target URL --token T [--pids name=123,name=456]] [--json FILE]
 
 --quick takes about one minute, without it about five. "sts" in --only means both STS credential types.
 services uses TEST_REDIS_URL and TEST_RABBITMQ_URL, and both shapes TEST_DATABASE_URL; what is not set is started.
---target is any server on this machine with the HTTP API of Vault's AWS engine; VAULT_TOKEN stands in for --token.`;
+--audit writes every request and answer to an audit file. --target is any server on this machine with the HTTP API of Vault's AWS engine; VAULT_TOKEN stands in for --token.`;
 
 /** @throws StartRefused that names everything that is wrong at once. */
 export function readOptions(argv: string[], env: NodeJS.ProcessEnv): BenchOptions | 'help' {
@@ -55,6 +58,7 @@ export function readOptions(argv: string[], env: NodeJS.ProcessEnv): BenchOption
     shape: target === undefined ? (shape as Shape) : 'target',
     quick: values.quick ?? false,
     issuers: Number(issuers),
+    audit: values.audit ?? false,
     only: operationNames.filter((name) => chosen.includes(name)),
     ...(target === undefined ? {} : { target: { url: new URL(target).origin, token: token! } }),
     pids,

@@ -32,7 +32,7 @@ export const startSystem: Record<Shape, Start> = {
     return { ...target!, processes: Object.entries(pids).map(([name, pid]) => ({ name, pid })) };
   },
 
-  embedded: async (_, say, undo) => {
+  embedded: async ({ audit }, say, undo) => {
     const folder = await temporaryFolder(undo);
     const databaseUrl = await obtainDatabase(folder, say, undo);
     const token = newToken();
@@ -43,6 +43,7 @@ export const startSystem: Record<Shape, Start> = {
       LEASEHOLD_DATA_DIR: join(folder, 'data'),
       LEASEHOLD_ROOT_TOKEN: token,
       AWS_EC2_METADATA_DISABLED: 'true',
+      ...auditFile(audit, folder),
     };
     const system = await OwnProcess.start(code, env, /^Leasehold serves at (\S+) /m);
     undo.push(() => system.end());
@@ -50,7 +51,7 @@ export const startSystem: Record<Shape, Start> = {
     return { url: system.url, token, processes: [own, ...databaseProcess(databaseUrl)] };
   },
 
-  services: async ({ issuers }, say, undo) => {
+  services: async ({ issuers, audit }, say, undo) => {
     const folder = await temporaryFolder(undo);
     const databaseUrl = await obtainDatabase(folder, say, undo);
     const { rabbitmq, redis } = await obtainBroker(folder, say, undo);
@@ -68,6 +69,7 @@ export const startSystem: Record<Shape, Start> = {
       LEASEHOLD_ISSUER_PUBLIC_KEY: keys.publicKey,
       LEASEHOLD_DRAIN_MS: '0',
       AWS_EC2_METADATA_DISABLED: 'true',
+      ...auditFile(audit, folder),
     });
     undo.push(() => fleet.close());
     await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
@@ -82,6 +84,9 @@ export const startSystem: Record<Shape, Start> = {
     };
   },
 };
+
+const auditFile = (audit: boolean, folder: string) =>
+  audit ? { LEASEHOLD_AUDIT_FILE: join(folder, 'audit.log') } : undefined;
 
 const newToken = () => `bench-${randomBytes(18).toString('hex')}`;
 

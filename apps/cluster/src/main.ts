@@ -21,7 +21,8 @@ export async function main(): Promise<void> {
   let stopping: Promise<void> | null = null;
   // What is being started stands on what was started before: it is let finish, or fail, before that is taken away.
   const stop = () => (stopping ??= running.catch(() => undefined).then(() => stopAll(stops)));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // SIGHUP, when the terminal is closed: to the services it says something else.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (stopping) process.exit(130); // a second one means: at once
       say('Stopping.');

@@ -1,4 +1,5 @@
 import { masterKeyEnv } from '#libs/access';
+import { auditEnv } from '#libs/audit';
 import { parseIssuerPublicKey } from '#libs/contracts';
 import { leaseTimingEnv } from '#libs/leases';
 import { brokerEnv, databaseEnv, parsed, processEnv, redisEnv } from '#libs/runtime';
@@ -12,6 +13,7 @@ export const gatewayEnv = z.object({
   ...redisEnv.shape,
   ...brokerEnv.shape,
   ...masterKeyEnv.shape,
+  ...auditEnv.shape,
   ...leaseTimingEnv.shape,
   ...httpEnv.shape,
   /** What commands are sealed to. */

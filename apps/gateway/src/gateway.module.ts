@@ -4,6 +4,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
+import { HttpAudit } from './api/http-audit.js';
 import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
 import { AppRoleLogin } from './auth/approle-login.js';
@@ -16,8 +17,10 @@ import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
+import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
 import { LeasesPath } from './sys/leases-path.js';
+import { LentKeyPath } from './sys/lent-key-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
@@ -31,6 +34,8 @@ const core = [
   FreezePath,
   LeasesPath,
   UnfinishedPath,
+  LentKeyPath,
+  AuditPath,
   MetricsPath,
   TokenPath,
   TokenRolesPath,
@@ -68,6 +73,7 @@ export class GatewayModule {
         IssuerClient,
         { provide: OBSERVING, useValue: observing },
         { provide: RateLimits, useValue: rates },
+        HttpAudit,
         RequestOutcomes,
         TakeBack,
         ...open,

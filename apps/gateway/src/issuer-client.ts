@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
 import { type Caller, LastUse, Tokens } from '#libs/access';
+import { AuditTrail } from '#libs/audit';
 import {
   CodedError,
   fromWire,
@@ -35,7 +36,7 @@ export const ISSUERS = Symbol('issuers');
 export const OBSERVING = Symbol('observing');
 
 /** What a caller asks for; the rest of the command is ours. */
-export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission'>;
+export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission' | 'audited'>;
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -53,6 +54,7 @@ export class IssuerClient {
     @Inject(ISSUERS) private readonly issuers: ClientProxy,
     private readonly accepting: Accepting,
     private readonly tokens: Tokens,
+    private readonly trail: AuditTrail,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
     @Inject(OBSERVING) private readonly observing: boolean,
   ) {}
@@ -68,8 +70,13 @@ export class IssuerClient {
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
     const id = randomUUID();
-    const admission = this.tokens.admissionOf(caller, id);
-    const command: IssueLeaseRequest = { ...wish, id, admission, waitMs: this.timing.callerWaitMs };
+    const command: IssueLeaseRequest = {
+      ...wish,
+      id,
+      admission: this.tokens.admissionOf(caller, id),
+      audited: this.trail.markOf(id),
+      waitMs: this.timing.callerWaitMs,
+    };
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;
     let reply: IssueLeaseReply;
     try {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AccessModule, masterKeysOf } from '#libs/access';
+import { AuditModule, AuditTrail } from '#libs/audit';
 import {
   cannotListen,
   commandClient,
@@ -34,6 +35,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(...masterKeysOf(env)),
+        AuditModule.of(env.LEASEHOLD_AUDIT_FILE),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
@@ -48,6 +50,8 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
     },
   );
   watchDependencies(app, health);
+  // What rotates files says so with it.
+  process.on('SIGHUP', () => app.get(AuditTrail).reopen());
   health.watch('rabbitmq', () => app.get(IssuerClient).reached());
   await app.listen(env.PORT, env.LEASEHOLD_HOST).catch((error: unknown) => {
     throw cannotListen('PORT', env.PORT, env.LEASEHOLD_HOST, error);

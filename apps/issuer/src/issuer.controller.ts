@@ -17,6 +17,7 @@ import {
   type WithdrawLeaseReply,
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
+import { CommandAudit } from './command-audit.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 
@@ -26,30 +27,31 @@ export class IssuerController {
   constructor(
     private readonly issuing: IssueLease,
     private readonly held: HeldLease,
+    private readonly audit: CommandAudit,
   ) {}
 
   @MessagePattern(issueLease.pattern)
   issue(@Payload({ schema: issueLease.request }) command: IssueLeaseRequest): Promise<IssueLeaseReply> {
-    return this.issuing.execute(command);
+    return this.audit.issue(command, () => this.issuing.execute(command));
   }
 
   @MessagePattern(acceptLease.pattern)
   accept(@Payload({ schema: acceptLease.request }) command: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
-    return this.held.accept(command);
+    return this.audit.accept(command, () => this.held.accept(command));
   }
 
   @MessagePattern(withdrawLease.pattern)
   withdraw(@Payload({ schema: withdrawLease.request }) command: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
-    return this.held.withdraw(command);
+    return this.audit.withdraw(command, () => this.held.withdraw(command));
   }
 
   @MessagePattern(renewLease.pattern)
   renew(@Payload({ schema: renewLease.request }) command: RenewLeaseRequest): Promise<RenewLeaseReply> {
-    return this.held.renew(command);
+    return this.audit.renew(command, () => this.held.renew(command));
   }
 
   @MessagePattern(revokeLease.pattern)
   revoke(@Payload({ schema: revokeLease.request }) command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
-    return this.held.revoke(command);
+    return this.audit.revoke(command, () => this.held.revoke(command));
   }
 }

@@ -1,4 +1,5 @@
 import { masterKeyEnv } from '#libs/access';
+import { auditEnv } from '#libs/audit';
 import { awsEnv } from '#libs/aws';
 import { parseIssuerPrivateKeys } from '#libs/contracts';
 import { leaseTimingEnv } from '#libs/leases';
@@ -12,6 +13,7 @@ export const issuerEnv = z.object({
   ...redisEnv.shape,
   ...brokerEnv.shape,
   ...masterKeyEnv.shape,
+  ...auditEnv.shape,
   ...leaseTimingEnv.shape,
   ...awsEnv.shape,
   /** Opens the commands; every issuer of one system has the same. While it is changed, the new one and the old one. */

@@ -4,6 +4,7 @@ import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
+import { CommandAudit } from './command-audit.js';
 import { CommandFigures } from './command-figures.js';
 import { CountUsers } from './count-users.js';
 import { HeldLease } from './held-lease.js';
@@ -35,6 +36,7 @@ export class IssuerModule implements OnApplicationShutdown {
       controllers: [IssuerController],
       providers: [
         CountUsers,
+        CommandAudit,
         HeldLease,
         observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,
         IssueOnce,

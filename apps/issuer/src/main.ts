@@ -1,5 +1,6 @@
 import { NestFactory } from '@nestjs/core';
 import { AccessModule, masterKeysOf } from '#libs/access';
+import { AuditModule, AuditTrail } from '#libs/audit';
 import { surroundingsOf } from '#libs/aws';
 import {
   CommandServer,
@@ -26,6 +27,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
         AccessModule.open(...masterKeysOf(env)),
+        AuditModule.of(env.LEASEHOLD_AUDIT_FILE),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
@@ -35,6 +37,8 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
     { strategy: server, logger, abortOnError: false },
   );
   watchDependencies(app, health);
+  // What rotates files says so with it.
+  process.on('SIGHUP', () => app.get(AuditTrail).reopen());
   health.watch('rabbitmq', server.reached);
   metrics.gauge('leasehold_commands_in_flight', 'Commands at work now.', () => server.underWay);
   metrics.gauge('leasehold_commands_waiting', 'Commands that wait for any issuer.', () => server.waiting());

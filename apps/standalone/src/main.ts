@@ -91,6 +91,7 @@ async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: A
     surroundings: account?.surroundings ?? realAws(),
     logger,
     port: settings.port,
+    auditFile: settings.auditFile,
   });
   stops.push(() => system.close());
 

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { auditEnv } from '#libs/audit';
 import { databaseEnv, databaseOf, parsed, type Reached, readEnvironment, StartRefused } from '#libs/runtime';
 
 const environment = z.object({
@@ -8,6 +9,7 @@ const environment = z.object({
   LEASEHOLD_DATA_DIR: z.string().default('.leasehold'),
   LEASEHOLD_MASTER_KEY: z.string().optional(),
   ...databaseEnv.omit({ LEASEHOLD_DATABASE_POOL: true }).partial().shape,
+  ...auditEnv.shape,
 });
 
 const options = ['--no-tour', '--aws'];
@@ -22,6 +24,7 @@ export interface Settings {
   dataDir: string;
   /** Unset: the embedded PostgreSQL. */
   database: Reached | undefined;
+  auditFile: string | undefined;
   tour: boolean;
   /** Real AWS instead of the simulator. */
   aws: boolean;
@@ -43,6 +46,7 @@ export function readSettings(argv: string[], env: NodeJS.ProcessEnv): Settings {
     masterKey: read.LEASEHOLD_MASTER_KEY,
     dataDir: resolve(read.LEASEHOLD_DATA_DIR),
     database: read.DATABASE_URL ? databaseOf({ ...read, DATABASE_URL: read.DATABASE_URL }) : undefined,
+    auditFile: read.LEASEHOLD_AUDIT_FILE,
     tour: !aws && !argv.includes('--no-tour'),
     aws,
   };

@@ -2,6 +2,7 @@ import { createServer } from 'node:net';
 import type { INestApplicationContext, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { AccessModule, Keyring, Tokens } from '#libs/access';
+import { AuditModule } from '#libs/audit';
 import type { AwsSurroundings } from '#libs/aws';
 import type { LeaseTiming } from '#libs/leases';
 import {
@@ -46,6 +47,8 @@ export interface SystemOptions {
   port: number;
   /** What differs from the defaults on the callers' side, and how often they may ask. */
   http?: Pick<HttpSettings, 'limits' | 'trustedProxies'> & { rates?: RateLimitSettings };
+  /** An audit device that is there from the first request on: an absolute path, or `stdout`. */
+  auditFile?: string;
 }
 
 /** The running system. */
@@ -78,6 +81,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
     databaseModule(database),
     queueModule(database),
     AccessModule.open(options.masterKey),
+    AuditModule.of(options.auditFile),
     MetricsModule.of(metrics),
   ];
   const health = new Health();

@@ -92,7 +92,7 @@ export class Tokens {
     return caller.isRestricted() ? this.admission(caller.token.id, commandId).toString('base64url') : undefined;
   }
 
-  /** A living token, by itself or by its accessor; one without a use left counts as gone. */
+  /** A living token, by itself or by its accessor; nobody is let in by it. One without a use left counts as gone. */
   async find(by: { token: string } | { accessor: string }): Promise<FoundToken | null> {
     return 'token' in by
       ? this.living(`hash = :hash and ${hasUses}`, { hash: this.keyring.hashToken(by.token) })

@@ -35,6 +35,8 @@ export const issueLease = {
      * who has the keyring can make. The issuer does neither again.
      */
     admission: z.string().optional(),
+    /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
+    audited: z.string().optional(),
   }),
   reply: z.object({
     leaseId: z.string(),
@@ -57,3 +59,18 @@ export const issueLease = {
 export type IssueLeaseRequest = z.infer<typeof issueLease.request>;
 export type IssueLeaseReply = z.infer<typeof issueLease.reply>;
 export type IssuedCredential = z.infer<typeof credential>;
+
+/** A credential as the HTTP API shows it (contract.md 2.5). */
+export function httpCredential(issued: IssueLeaseReply): Record<string, unknown> {
+  const { credentialType, credential: lent, leaseDuration, stsTtl } = issued;
+  const token = lent.sessionToken ?? null;
+  return {
+    access_key: lent.accessKeyId,
+    secret_key: lent.secretAccessKey,
+    // Old readers know the first name, today's the second.
+    security_token: token,
+    session_token: token,
+    ...(credentialType === 'assumed_role' ? { arn: lent.arn } : {}),
+    ...(credentialType === 'iam_user' ? {} : { ttl: stsTtl ?? leaseDuration }),
+  };
+}

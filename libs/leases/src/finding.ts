@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
-import type { LeaseState } from './lease.entity.js';
+import type { EndReason, Lease, LeaseState } from './lease.entity.js';
 
 /** A lease as its look-up shows it; `ttlMs` is what is left, negative once its time is over. */
 export interface FoundLease {
@@ -14,6 +14,39 @@ export interface FoundLease {
   attempts: number;
   lastError: string | null;
 }
+
+/** A lease, living or ended, with whose it is and was. */
+export interface LentKey {
+  id: string;
+  state: LeaseState;
+  credentialType: Lease['credentialType'];
+  accountId: string;
+  /** Null for a credential of STS. */
+  userName: string | null;
+  roleName: string;
+  mountPath: string;
+  mountAccessor: string;
+  tokenAccessor: string | null;
+  displayName: string;
+  requestId: string;
+  issuedAt: Date;
+  acceptedAt: Date | null;
+  lastRenewedAt: Date | null;
+  expiresAt: Date | null;
+  endedAt: Date | null;
+  endReason: EndReason | null;
+}
+
+/** $1: the access key id. Of one row of the index on it, however many leases there are. */
+export const byAccessKeySql = `
+  select l.id, l.state, l.credential_type as "credentialType", l.account_id as "accountId",
+    coalesce(l.renamed_to, l.user_name) as "userName", l.role_name as "roleName", m.path as "mountPath",
+    m.accessor as "mountAccessor", t.accessor as "tokenAccessor", t.display_name as "displayName",
+    l.request_id as "requestId", coalesce(l.issued_at, l.created_at) as "issuedAt", l.accepted_at as "acceptedAt",
+    l.last_renewed_at as "lastRenewedAt", l.expires_at as "expiresAt", l.ended_at as "endedAt",
+    l.end_reason as "endReason"
+  from leases l join mounts m on m.id = l.mount_id join tokens t on t.id = l.token_id
+  where l.access_key_id = $1 order by l.created_at desc limit 1`;
 
 /** What a caller may know of: handed over and not ended; and what a person must look at, handed over or not. */
 const visible = `(state in ('active', 'revoking') and accepted_at is not null or state = 'irrevocable')
@@ -33,6 +66,12 @@ export class Finding {
        from leases where id = $1 and ${visible}`,
       [leaseId],
     )) as FoundLease[];
+    return lease ?? null;
+  }
+
+  /** Whose access key that is or was; null when it is none of ours, or its row is no longer kept. */
+  async byAccessKey(accessKeyId: string): Promise<LentKey | null> {
+    const [lease] = (await this.manager.query(byAccessKeySql, [accessKeyId])) as LentKey[];
     return lease ?? null;
   }
 

@@ -7,6 +7,7 @@ import { verbOf } from '../wire/list-verb.js';
 import { Api } from './api.js';
 import { errorAnswer } from './api-error.js';
 import { toBody } from './envelope.js';
+import { HttpAudit, HttpEntry } from './http-audit.js';
 import { readRequest } from './http-request.js';
 import { refuseUnserved, tokenOf } from './request-headers.js';
 import { RequestOutcomes } from './request-outcomes.js';
@@ -19,6 +20,7 @@ export class ApiController {
   constructor(
     private readonly api: Api,
     private readonly outcomes: RequestOutcomes,
+    private readonly audit: HttpAudit,
   ) {}
 
   @All('*')
@@ -26,6 +28,7 @@ export class ApiController {
     const id = randomUUID();
     const noted = this.outcomes.begin(id);
     const hangUp = hangUpOf(reply.raw);
+    let entry = new HttpEntry();
     try {
       const asked = readRequest(
         verbOf(request.raw),
@@ -38,34 +41,38 @@ export class ApiController {
       asked.accept = request.headers.accept;
       asked.idempotencyKey = request.headers['idempotency-key']?.toString();
       noted.operation = asked.help ? 'help' : asked.operation;
+      const token = tokenOf(request.headers);
+      entry = this.audit.begin(id, asked, token);
       refuseUnserved(request.headers);
-      const answer = await this.api.handle(asked, tokenOf(request.headers), id, hangUp, (route) => {
-        noted.route = route;
-      });
+      const onRoute = (route: string) => void (noted.route = route);
+      const answer = await this.api.handle(asked, token, id, hangUp, onRoute, entry);
+      const { status, body } = toBody(answer, id);
       const { undelivered, leaseId } = answer;
+      const takeBack = async () => {
+        if (!undelivered || !leaseId) return;
+        this.outcomes.notReceived(noted, leaseId);
+        await undelivered();
+      };
+      const takeBackBeside = () => void takeBack().catch((error: unknown) => this.outcomes.undone(noted, error));
+      await entry.answered(answer, status, body).catch((error: unknown) => {
+        takeBackBeside();
+        throw error;
+      });
       if (undelivered && leaseId) {
-        const takeBack = () => {
-          this.outcomes.notReceived(noted, leaseId);
-          return undelivered();
-        };
         if (hangUp.aborted) {
           this.outcomes.left(noted);
           return void (await takeBack());
         }
-        hangUp.addEventListener(
-          'abort',
-          () => void takeBack().catch((error: unknown) => this.outcomes.undone(noted, error)),
-        );
+        hangUp.addEventListener('abort', takeBackBeside);
         reply.raw.once('close', () => {
           if (!hangUp.aborted) this.outcomes.handedOver(noted, leaseId);
         });
       }
-      const { status, body } = toBody(answer, id);
       this.outcomes.answered(noted, status);
       if (answer.text) sendText(reply, status, answer.text);
       else send(reply, status, body, answer.headers);
     } catch (thrown) {
-      const error = databaseIsAway(thrown);
+      const error = await entry.refused(databaseIsAway(thrown));
       const refusal = errorAnswer(error);
       this.outcomes.failed(noted, refusal.status, error, hangUp.aborted);
       sendError(reply, refusal);

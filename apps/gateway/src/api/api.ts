@@ -9,6 +9,7 @@ import { wrapped } from './api-error.js';
 import type { ApiAnswer, ApiOperation, ApiPart, ApiPath, ApiRequest, EngineRequest, TokenRequest } from './api-path.js';
 import { DocumentsPath } from '../documents/documents-path.js';
 import { mountHelp, pathHelp } from './help.js';
+import type { HttpEntry } from './http-audit.js';
 import type { VaultRequest } from './http-request.js';
 import { type Match, PathTable } from './path-table.js';
 import { RateLimits } from './rate-limits.js';
@@ -39,9 +40,10 @@ interface Help {
 /** What load balancers and clients ask about the system itself, however busy it is. */
 const alwaysAnswered = new Set(['sys/health', 'sys/seal-status', 'sys/leader', 'sys/init']);
 
-/** Hears which part of the API a request is for. */
+/** Hears which part of the API a request is for, and who asks. */
 interface Heard {
   onRoute: (route: string) => void;
+  entry: HttpEntry;
 }
 
 class UnsupportedOperation extends CodedError {
@@ -92,7 +94,8 @@ export class Api {
   }
 
   /**
-   * `onRoute` hears which part of the API is asked, as `routeLabel` names it, before its handler runs.
+   * `onRoute` hears which part of the API is asked, as `routeLabel` names it, before its handler runs; `entry`, who asks, and,
+   * with its record made, that the handler runs.
    * @throws CodedError for everything that is not answered.
    */
   async handle(
@@ -101,9 +104,10 @@ export class Api {
     id: string,
     hangUp: AbortSignal,
     onRoute: (route: string) => void,
+    entry: HttpEntry,
   ): Promise<ApiAnswer> {
     const { path, remoteAddress = '', accept = '', idempotencyKey } = asked;
-    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, onRoute };
+    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, onRoute, entry };
     const openMatch = this.open.match(asked.path);
     const isOpen = openMatch && !asked.help;
     if (!isOpen || !alwaysAnswered.has(path)) await this.rates.ofAll();
@@ -114,6 +118,7 @@ export class Api {
     }
 
     const caller = await this.callerOf(token, remoteAddress);
+    entry.caller = caller;
     try {
       await this.rates.ofToken(caller.token.id);
       return await this.handleFor(caller, asked, { ...base, token: token! });
@@ -180,9 +185,10 @@ export class Api {
   private async run<Request extends ApiRequest<unknown>>(
     asked: VaultRequest,
     { path, params, route }: Match<Request>,
-    { onRoute, ...base }: Omit<Request, 'params' | 'fields'> & Heard,
+    { onRoute, entry, ...base }: Omit<Request, 'params' | 'fields'> & Heard,
   ): Promise<ApiAnswer> {
     onRoute(route);
+    await entry.allowed((base as Partial<EngineRequest<unknown>>).mount);
     const operation = operationOf(asked, path);
     const { raw, replaced } = withoutCaptures(path.readsQuery ? { ...asked.query, ...asked.raw } : asked.raw, params);
     const { fields, unknown } = parseFields(operation.schema, raw);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { idempotencyKey, type IssueLeaseReply, InvalidRequest } from '#libs/contracts';
+import { httpCredential, idempotencyKey, InvalidRequest } from '#libs/contracts';
 import { z } from 'zod';
 import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
@@ -73,7 +73,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
       leaseId: issued.leaseId,
       renewable: issued.renewable,
       leaseDuration: issued.leaseDuration,
-      data: toWire(issued),
+      data: httpCredential(issued),
       warnings: issued.ttlCut ? [ttlCutWarning(issued.ttlCut)] : [],
       undelivered: undo,
       headers: issued.replayed ? { 'Idempotency-Replayed': 'true' } : undefined,
@@ -87,17 +87,4 @@ function checkedKey(header: string | undefined): string | undefined {
   const key = idempotencyKey.safeParse(header);
   if (!key.success) throw new InvalidRequest(key.error.issues[0]!.message);
   return key.data;
-}
-
-function toWire({ credentialType, credential, leaseDuration, stsTtl }: IssueLeaseReply): Record<string, unknown> {
-  const token = credential.sessionToken ?? null;
-  return {
-    access_key: credential.accessKeyId,
-    secret_key: credential.secretAccessKey,
-    // Old readers know the first name, today's the second.
-    security_token: token,
-    session_token: token,
-    ...(credentialType === 'assumed_role' ? { arn: credential.arn } : {}),
-    ...(credentialType === 'iam_user' ? {} : { ttl: stsTtl ?? leaseDuration }),
-  };
 }

@@ -9,6 +9,7 @@ import { CommandsOfTokens1764430000000 } from './1764430000000-commands-of-token
 import { Tokens1764500000000 } from './1764500000000-tokens.js';
 import { AppRole1764510000000 } from './1764510000000-approle.js';
 import { Sealing1764700000000 } from './1764700000000-sealing.js';
+import { Audit1764800000000 } from './1764800000000-audit.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   Tokens1764500000000,
   AppRole1764510000000,
   Sealing1764700000000,
+  Audit1764800000000,
 ];

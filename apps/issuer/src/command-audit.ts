@@ -1,0 +1,173 @@
+import { Injectable, Logger } from '@nestjs/common';
+import { Tokens } from '#libs/access';
+import { type AuditedRequest, type AuditedResponse, AuditTrail } from '#libs/audit';
+import {
+  type AcceptLeaseRequest,
+  acceptLease,
+  CodedError,
+  type ErrorCode,
+  httpCredential,
+  type IssueLeaseReply,
+  type IssueLeaseRequest,
+  issueLease,
+  PermissionDenied,
+  type RenewLeaseRequest,
+  renewLease,
+  type RevokeLeaseRequest,
+  revokeLease,
+  type WithdrawLeaseRequest,
+  withdrawLease,
+} from '#libs/contracts';
+import { Accepting } from '#libs/leases';
+import { Mounts } from '#libs/roles';
+import { databaseIsAway } from '#libs/runtime';
+
+/** A command, as far as it is the same for all. */
+interface Command {
+  id: string;
+  requestId: string;
+  token: string;
+}
+
+/** A lease that nobody has when its answer is refused. */
+interface Lent {
+  leaseId: string;
+  /** The command, where that had an idempotency key. */
+  keyedCommandId?: string;
+}
+
+/** What a command says in the words of the HTTP API, so that records of both doors are read alike. */
+interface Wanted extends Pick<AuditedRequest, 'operation' | 'path' | 'data' | 'command'> {
+  /** The path of the mount that it is for. */
+  mountPath?: string;
+}
+
+/**
+ * The audit trail, as commands over AMQP leave it. What a gateway asks for on behalf of a request that it audits itself is in
+ * no record here (docs/decisions/0019).
+ */
+@Injectable()
+export class CommandAudit {
+  private readonly logger = new Logger('Audit');
+
+  constructor(
+    private readonly trail: AuditTrail,
+    private readonly tokens: Tokens,
+    private readonly mounts: Mounts,
+    private readonly accepting: Accepting,
+  ) {}
+
+  issue(command: IssueLeaseRequest, work: () => Promise<IssueLeaseReply>): Promise<IssueLeaseReply> {
+    if (this.trail.isAudited(command)) return work();
+    const { mount, door, role, ttlSeconds, roleArn, roleSessionName, idempotencyKey, id } = command;
+    return this.audited(
+      command,
+      {
+        command: issueLease.pattern,
+        operation: 'read',
+        path: `${mount}${door}/${role}`,
+        data: given({ ttl: ttlSeconds, role_arn: roleArn, role_session_name: roleSessionName }),
+        mountPath: mount,
+      },
+      work,
+      (reply) => ({ leaseId: reply.leaseId, data: httpCredential(reply) }),
+      ({ leaseId }) => ({ leaseId, keyedCommandId: idempotencyKey === undefined ? undefined : id }),
+    );
+  }
+
+  accept<Reply>(command: AcceptLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
+    const { leaseId, commandId } = command;
+    return this.audited(
+      command,
+      {
+        command: acceptLease.pattern,
+        operation: 'update',
+        path: 'sys/leases/accept',
+        data: given({ lease_id: leaseId, command_id: commandId }),
+      },
+      work,
+      () => ({ leaseId }),
+      () => ({ leaseId, keyedCommandId: commandId }),
+    );
+  }
+
+  withdraw<Reply>(command: WithdrawLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
+    const { leaseId, commandId } = command;
+    const data = given({ lease_id: leaseId, command_id: commandId });
+    const path = 'sys/leases/withdraw';
+    return this.audited(command, { command: withdrawLease.pattern, operation: 'update', path, data }, work, () => ({}));
+  }
+
+  renew<Reply>(command: RenewLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
+    const { leaseId, incrementSeconds } = command;
+    const data = { lease_id: leaseId, increment: incrementSeconds };
+    const path = 'sys/leases/renew';
+    const wanted = { command: renewLease.pattern, operation: 'update', path, data };
+    return this.audited(command, wanted, work, () => ({ leaseId }));
+  }
+
+  revoke<Reply>(command: RevokeLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
+    const data = { lease_id: command.leaseId };
+    const path = 'sys/leases/revoke';
+    return this.audited(command, { command: revokeLease.pattern, operation: 'update', path, data }, work, () => ({}));
+  }
+
+  /** @throws AuditFailed instead of beginning, or of answering; what was lent is then taken back. */
+  private async audited<Reply>(
+    { requestId, token }: Command,
+    { mountPath, ...asked }: Wanted,
+    work: () => Promise<Reply>,
+    told: (reply: Reply) => AuditedResponse,
+    lent: (reply: Reply) => Lent | undefined = () => undefined,
+  ): Promise<Reply> {
+    const entry = this.trail.begin({ id: requestId, token, ...asked });
+    if (await entry.isWanted()) {
+      const mount = mountPath === undefined ? { path: 'sys/', type: 'system' } : await this.mounts.find(mountPath);
+      if (mount) entry.mount = mount;
+      entry.token = (await this.tokens.find({ token }))?.token;
+    }
+    await entry.begins();
+    let reply: Reply;
+    try {
+      reply = await work();
+    } catch (thrown) {
+      const error = databaseIsAway(thrown);
+      entry.isAllowed = !(error instanceof PermissionDenied);
+      await entry.ends(refusalOf(error));
+      throw thrown;
+    }
+    entry.isAllowed = true;
+    await entry.ends(told(reply)).catch((error: unknown) => {
+      this.takeBackBeside(lent(reply), requestId);
+      throw error;
+    });
+    return reply;
+  }
+
+  private takeBackBeside(lent: Lent | undefined, requestId: string): void {
+    if (!lent) return;
+    const { leaseId, keyedCommandId } = lent;
+    this.logger.warn({ msg: 'answer not recorded; taking the credential back', requestId, leaseId });
+    void this.accepting.undo(leaseId, keyedCommandId).catch((error: unknown) => {
+      this.logger.error({ msg: 'credential not taken back', requestId, leaseId, error: String(error) });
+    });
+  }
+}
+
+function given(fields: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** The codes whose text is the use case's own: over HTTP their status is 400. */
+const own = new Set<ErrorCode>([
+  'invalid_request',
+  'role_not_found',
+  'aws_refused',
+  'aws_unreachable',
+  'revocation_failed',
+]);
+
+function refusalOf(error: unknown): AuditedResponse {
+  if (!(error instanceof CodedError) || error.code === 'internal') return { error: 'internal error' };
+  return own.has(error.code) ? { data: { error: error.message } } : { error: error.message };
+}

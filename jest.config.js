@@ -43,7 +43,7 @@ export default {
       ...common,
       displayName: 'embedded',
       roots: ['<rootDir>/test'],
-      testRegex: '/test/(model/)?[^/]*\\.spec\\.ts$',
+      testRegex: '/test/((model|fuzz)/)?[^/]*\\.spec\\.ts$',
     },
     {
       ...common,

@@ -78,8 +78,8 @@ export class Promises {
     const mayLive = this.mayLive(rows, users);
     for (const { name, keys } of users) {
       const row = rows.find((each) => each.user_name === name);
-      // What AWS has refused is tried again ever later.
-      if (!row || row.attempts > 0) continue;
+      // What AWS has refused is tried again ever later; of what is forced out that is not counted.
+      if (!row || row.attempts > 0 || row.forced) continue;
       for (const key of keys.filter((each) => !mayLive.has(each)))
         this.violated(`a minute later key ${key} is still alive, and nobody may have it: its row is ${row.state}`);
     }

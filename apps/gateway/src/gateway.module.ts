@@ -12,16 +12,27 @@ import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
+import { CapabilitiesPath } from './sys/capabilities-path.js';
 import { FreezePath } from './sys/freeze-path.js';
 import { LeasesPath } from './sys/leases-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
+import { PoliciesPath } from './sys/policies-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
 const open = [Status];
-const core = [MountsPath, FreezePath, LeasesPath, UnfinishedPath, MetricsPath, TokenSelf];
+const core = [
+  MountsPath,
+  FreezePath,
+  LeasesPath,
+  UnfinishedPath,
+  PoliciesPath,
+  CapabilitiesPath,
+  MetricsPath,
+  TokenSelf,
+];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({

@@ -13,15 +13,17 @@ import {
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
 import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
+import { Authorizing } from './authorizing.js';
 
 /**
  * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
- * the check of the token is the same (design.md, promise 7).
+ * the check of token and policies is the same (design.md, promise 7).
  */
 @Injectable()
 export class HeldLease {
   constructor(
     private readonly tokens: Tokens,
+    private readonly authorizing: Authorizing,
     private readonly finding: Finding,
     private readonly accepting: Accepting,
     private readonly renewing: Renewing,
@@ -47,16 +49,30 @@ export class HeldLease {
     return { commandId };
   }
 
-  /** @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4. */
+  /**
+   * As `sys/leases/renew` does.
+   * @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4.
+   */
   async renew({ id, token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
-    await this.authorize(token);
+    await this.authorizing.check(token, {
+      operations: ['update'],
+      path: 'sys/leases/renew',
+      parameters: { lease_id: leaseId, increment: incrementSeconds },
+    });
     const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
     return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
   }
 
-  /** @throws CodedError `permission_denied`, `invalid_request` when there is no such lease. */
+  /**
+   * As `sys/leases/revoke` does.
+   * @throws CodedError `permission_denied`, `invalid_request` when there is no such lease.
+   */
   async revoke({ token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
-    await this.authorize(token);
+    await this.authorizing.check(token, {
+      operations: ['update'],
+      path: 'sys/leases/revoke',
+      parameters: { lease_id: leaseId, sync: false },
+    });
     if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
     await this.revoking.ask({ leaseId }, 'revoked');
     return { leaseId };
@@ -64,11 +80,5 @@ export class HeldLease {
 
   private async mustHaveAskedFor({ token }: Caller, leaseId: string): Promise<void> {
     if (!(await this.finding.wasAskedForBy(token.id, leaseId))) throw new PermissionDenied();
-  }
-
-  private async authorize(token: string): Promise<Caller> {
-    const caller = await this.tokens.authenticate(token);
-    if (!caller.mayDoAnything()) throw new PermissionDenied();
-    return caller;
   }
 }

@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { type Caller, Tokens } from '#libs/access';
+import type { Caller } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
-import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
+import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, RoleNotFound } from '#libs/contracts';
 import { Issuing } from '#libs/leases';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
+import { Authorizing, wantedOf } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
@@ -16,11 +17,11 @@ const failureOf: Record<CredentialType, string> = {
   federation_token: 'Error generating STS keys',
 };
 
-/** Issues one credential. The token is checked here as well, whoever carried the command (design.md, promise 7). */
+/** Issues one credential. Token and policies are asked here as well, whoever carried the command (design.md, promise 7). */
 @Injectable()
 export class IssueLease {
   constructor(
-    private readonly tokens: Tokens,
+    private readonly authorizing: Authorizing,
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
@@ -39,8 +40,7 @@ export class IssueLease {
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     // Counted from here, before anything is read: the row's own deadline starts later and is longer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.tokens.authenticate(command.token);
-    if (!caller.mayDoAnything()) throw new PermissionDenied();
+    const caller = await this.authorizing.check(command.token, wantedOf(command));
     return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
   }
 

@@ -4,6 +4,7 @@ import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
 import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
+import { Authorizing } from './authorizing.js';
 import { CommandFigures } from './command-figures.js';
 import { CountUsers } from './count-users.js';
 import { HeldLease } from './held-lease.js';
@@ -34,6 +35,7 @@ export class IssuerModule implements OnApplicationShutdown {
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       controllers: [IssuerController],
       providers: [
+        Authorizing,
         CountUsers,
         HeldLease,
         observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,

@@ -4,7 +4,11 @@ import { Unavailable } from '#libs/contracts';
 import { databaseIsAway } from '#libs/runtime';
 import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
+import { Acls } from './acls.js';
 import { Keyring } from './keyring.js';
+import { Policies } from './policies.js';
+import { Policy } from './policy.entity.js';
+import { TokenAcls } from './token-acls.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
 
@@ -20,19 +24,22 @@ function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
   );
 }
 
-/** Tokens and the keyring; `masterKey` is 32 bytes. */
+/** Tokens, policies and the keyring; `masterKey` is 32 bytes. */
 @Module({})
 export class AccessModule {
   static open(masterKey: Buffer): DynamicModule {
     return {
       module: AccessModule,
       global: true,
-      imports: [TypeOrmModule.forFeature([Token])],
+      imports: [TypeOrmModule.forFeature([Token, Policy])],
       providers: [
         Tokens,
+        Acls,
+        TokenAcls,
+        Policies,
         { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
       ],
-      exports: [Tokens, Keyring],
+      exports: [Tokens, TokenAcls, Policies, Keyring],
     };
   }
 }

@@ -2,6 +2,8 @@ import { randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { PermissionDenied } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
+import type { Acl } from './acl.js';
+import { Acls, type PolicyVersions, policyVersions } from './acls.js';
 import { Keyring } from './keyring.js';
 import { Token } from './token.entity.js';
 
@@ -12,12 +14,11 @@ export const tokenIsAlive = `(ended_at is null and (expires_at is null or expire
 
 /** Who is calling, once the token has been checked. */
 export class Caller {
-  constructor(readonly token: Token) {}
-
-  /** Whether the caller's policies allow the request; a root token may do everything. */
-  mayDoAnything(): boolean {
-    return this.token.policies.includes('root');
-  }
+  constructor(
+    readonly token: Token,
+    /** What its policies allow. */
+    readonly acl: Acl,
+  ) {}
 }
 
 /** The tokens, and the one check that decides every request, over HTTP as over AMQP (design.md, promise 7). */
@@ -26,6 +27,7 @@ export class Tokens {
   constructor(
     private readonly manager: EntityManager,
     private readonly keyring: Keyring,
+    private readonly acls: Acls,
   ) {}
 
   /**
@@ -36,14 +38,16 @@ export class Tokens {
   async authenticate(token: string | undefined): Promise<Caller> {
     if (!token) throw new PermissionDenied();
     const hash = this.keyring.hashToken(token);
-    const row = await this.manager
+    const { entities, raw } = await this.manager
       .createQueryBuilder(Token, 'tokens')
+      .addSelect(policyVersions, 'policy_versions')
       .where(`hash = :hash and ${tokenIsAlive}`, { hash })
-      .getOne();
+      .getRawAndEntities<{ policy_versions: PolicyVersions }>();
+    const [row] = entities;
     if (!row || !timingSafeEqual(row.hash, hash)) {
       throw new PermissionDenied('2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n');
     }
-    return new Caller(row);
+    return new Caller(row, await this.acls.of(row.policies, raw[0]!.policy_versions));
   }
 
   /**

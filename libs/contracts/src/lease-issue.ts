@@ -30,6 +30,11 @@ export const issueLease = {
      * while. The acceptance of one that was asked for with a key must name the command.
      */
     idempotencyKey: idempotencyKey.optional(),
+    /**
+     * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
+     * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
+     */
+    parameters: z.record(z.string(), z.json()).optional(),
   }),
   reply: z.object({
     leaseId: z.string(),

@@ -5,6 +5,7 @@ import { IdempotentAnswers1764300000000 } from './1764300000000-idempotent-answe
 import { Limits1764400000000 } from './1764400000000-limits.js';
 import { LeaseLimitsAndFreezes1764410000000 } from './1764410000000-lease-limits-and-freezes.js';
 import { ForeignUsers1764411000000 } from './1764411000000-foreign-users.js';
+import { Policies1764600000000 } from './1764600000000-policies.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -15,4 +16,5 @@ export const migrations = [
   Limits1764400000000,
   LeaseLimitsAndFreezes1764410000000,
   ForeignUsers1764411000000,
+  Policies1764600000000,
 ];

@@ -7,6 +7,7 @@ const tables = {
   roles: '*',
   tokens: '*',
   freezes: '*',
+  policies: '*',
   commands: '*',
   idempotent_answers: '*',
   leases: 'id, state, expires_at, last_renewed_at, end_reason, forced, attempts',

@@ -19,7 +19,7 @@ export class Authorizing {
   constructor(private readonly tokens: Tokens) {}
 
   /** @throws PermissionDenied */
-  async check(token: string, wanted: Wanted): Promise<Caller> {
+  async check({ token }: { token: string }, wanted: Wanted): Promise<Caller> {
     const caller = await this.tokens.authenticate(token);
     const { operations, path, parameters } = wanted;
     if (!operations.some((operation) => caller.acl.allows({ operation, path, parameters })))

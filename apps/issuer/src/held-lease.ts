@@ -53,8 +53,9 @@ export class HeldLease {
    * As `sys/leases/renew` does.
    * @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4.
    */
-  async renew({ id, token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
-    await this.authorizing.check(token, {
+  async renew(command: RenewLeaseRequest): Promise<RenewLeaseReply> {
+    const { id, leaseId, incrementSeconds } = command;
+    await this.authorizing.check(command, {
       operations: ['update'],
       path: 'sys/leases/renew',
       parameters: { lease_id: leaseId, increment: incrementSeconds },
@@ -67,8 +68,9 @@ export class HeldLease {
    * As `sys/leases/revoke` does.
    * @throws CodedError `permission_denied`, `invalid_request` when there is no such lease.
    */
-  async revoke({ token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
-    await this.authorizing.check(token, {
+  async revoke(command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
+    const { leaseId } = command;
+    await this.authorizing.check(command, {
       operations: ['update'],
       path: 'sys/leases/revoke',
       parameters: { lease_id: leaseId, sync: false },

@@ -40,7 +40,7 @@ export class IssueLease {
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     // Counted from here, before anything is read: the row's own deadline starts later and is longer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.authorizing.check(command.token, wantedOf(command));
+    const caller = await this.authorizing.check(command, wantedOf(command));
     return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
   }
 

@@ -179,7 +179,7 @@ export class HclText {
       this.skipSpace();
       const after = this.text[this.at];
       if (after === ',') this.at += 1;
-      else if (after !== ']') throw this.fault('expected a comma or the end of the list');
+      else if (after !== undefined && after !== ']') throw this.fault('expected a comma or the end of the list');
     }
   }
 

@@ -10,6 +10,9 @@ const immutable = ['root', 'response-wrapping'];
 /** A part of an index's keys, of which PostgreSQL takes some 2,700 bytes. */
 const longestNameBytes = 1024;
 
+/** Reading a longer one would keep a process from everything else for too long. */
+const longestBytes = 1024 * 1024;
+
 /** The policies as they are kept (contract 3.4). Names are in lower case, whatever case they are asked for in. */
 @Injectable()
 export class Policies {
@@ -37,6 +40,9 @@ export class Policies {
     const name = asked.toLowerCase();
     if (text === '') throw new InvalidRequest("'policy' parameter not supplied or empty");
     const rules = fromBase64(text) ?? text;
+    if (Buffer.byteLength(rules) > longestBytes) {
+      throw new InvalidRequest(`policy is longer than ${longestBytes} bytes: split it, a token may have several`);
+    }
     parsePolicy(rules);
     if (immutable.includes(name)) throw new InvalidRequest(`cannot update "${name}" policy`);
     if (Buffer.byteLength(name) > longestNameBytes) {

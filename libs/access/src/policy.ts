@@ -54,6 +54,9 @@ const keysOfPath = [
   'subscribe_event_types',
 ];
 
+/** So many unknown keys are told at once. */
+const mostFaults = 10;
+
 /**
  * Reads a policy, HCL or JSON. Rules whose path is made of an identity (`{{identity.…}}`) are left out, since no token here
  * has one.
@@ -187,6 +190,7 @@ class PolicyReader {
   private checkKeys(body: HclBody, known: string[], prefix: string): void {
     const faults = body.entries
       .filter(({ keys }) => !known.includes(keys[0]!))
+      .slice(0, mostFaults)
       .map(({ keys, at }) => `${prefix}invalid key ${goQuote(keys[0]!)} on line ${this.hcl.lineOf(at)}`);
     if (faults.length === 0) return;
     const count = faults.length === 1 ? '1 error' : `${faults.length} errors`;

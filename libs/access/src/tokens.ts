@@ -19,6 +19,11 @@ export class Caller {
     /** What its policies allow. */
     readonly acl: Acl,
   ) {}
+
+  /** Whether the caller may do on this path what only `sudo` allows. */
+  hasSudo(path: string): boolean {
+    return this.acl.hasSudo(path);
+  }
 }
 
 /** The tokens, and the one check that decides every request, over HTTP as over AMQP (design.md, promise 7). */

@@ -356,6 +356,21 @@ describe('policies', () => {
       expect((await call('PUT', `sys/revoke/${second}`, {}, old)).status).toBe(204);
     });
 
+    it('on a lease that the body names otherwise than the path, on both', async () => {
+      const lent = lentBy(await world.http.must(200, 'GET', 'aws/creds/deploy'));
+      const others = lentBy(await world.http.must(200, 'GET', 'aws/creds/other'));
+      const token = await holderOf(
+        may('sys/leases/revoke/aws/creds/deploy/*', 'update') + may('sys/renew/aws/creds/deploy/*', 'update'),
+      );
+      for (const path of [`sys/renew/${lent.leaseId}`, `sys/leases/revoke/${lent.leaseId}`]) {
+        expect(await refusal('PUT', path, { lease_id: others.leaseId }, token)).toEqual([403, [denied]]);
+        expect((await call('PUT', path, { lease_id: lent.leaseId }, token)).status).toBe(
+          path.includes('renew') ? 200 : 204,
+        );
+      }
+      expect((await call('PUT', `sys/revoke/${lent.leaseId}`, { lease_id: others.leaseId })).status).toBe(204);
+    });
+
     it('a path in disguise is the path it stands for', async () => {
       const token = await holderOf(
         may('aws/*', 'read') + may('aws/creds/deploy', 'deny') + may('aws/creds/other', 'deny'),

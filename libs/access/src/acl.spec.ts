@@ -215,6 +215,11 @@ const rules: Record<string, Rule> = {
     grants: ['update aws/creds/a/x', 'delete aws/creds/a/y', 'read aws/roles/a/x'],
     denies: ['read aws/creds/a/x', 'delete aws/creds/a/x'],
   },
+  'best: the first wildcard that comes latest, also with a closing *': {
+    policies: may('aws/creds/*', 'read') + may('aws/+/a', 'update'),
+    grants: ['read aws/creds/a', 'update aws/roles/a'],
+    denies: ['update aws/creds/a', 'read aws/roles/a'],
+  },
   'best: the longer prefix': {
     policies: may('aws/*', 'read') + may('aws/creds/*', 'update') + may('aws/creds/prod-*', 'deny'),
     grants: ['read aws/roles/a', 'update aws/creds/dev'],
@@ -230,10 +235,16 @@ const rules: Record<string, Rule> = {
     grants: ['delete aws/a/b/c', 'read aws/a/b/d', 'update aws/a/c/d'],
     denies: ['read aws/a/b/c', 'update aws/a/b/d', 'read aws/a/c/d'],
   },
+  'best: then the one with fewer +, also where it is shorter': {
+    policies: may('+/b*', 'read') + may('+/+/*', 'update'),
+    grants: ['read a/b/c', 'update a/c/d'],
+    denies: ['update a/b/c', 'read a/c/d'],
+  },
   'best: then the longer one': {
-    policies: may('+/creds/d*', 'read') + may('+/creds/dev*', 'update'),
-    grants: ['update aws/creds/dev1', 'read aws/creds/d1'],
-    denies: ['read aws/creds/dev1', 'update aws/creds/d1'],
+    policies:
+      may('+/b/+', 'read') + may('+/+/cc', 'update') + may('+/creds/d*', 'list') + may('+/creds/dev*', 'delete'),
+    grants: ['update a/b/cc', 'read a/b/c', 'delete aws/creds/dev1/x', 'list aws/creds/d1/x'],
+    denies: ['read a/b/cc', 'list aws/creds/dev1/x'],
   },
   'best: then the later one in the alphabet': {
     policies: may('+/b/+', 'read') + may('+/+/c', 'update'),

@@ -26,5 +26,8 @@ export const withBody = (schema: z.ZodType): Answers => ({ 200: { kind: 'bare', 
 /** 204 when it is done, 202 when it goes on by itself. */
 export const doneOrGoingOn: Answers = { ...noContent, 202: { kind: 'data', schema: z.null(), orNothing: true } };
 
+/** 204, or 200 when there is something to warn of. */
+export const doneOrWarned: Answers = { ...noContent, 200: { kind: 'data', schema: z.null() } };
+
 /** Names of a list. */
 export const withKeys = withData(z.strictObject({ keys: z.array(z.string()) }));

@@ -3,6 +3,7 @@ import { type Acl, TokenAcls } from '#libs/access';
 import { InvalidRequest } from '#libs/contracts';
 import { z } from 'zod';
 import { wrapped } from '../api/api-error.js';
+import { withData, withFlatData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { commaListField, stringField } from '../wire/fields.js';
 
@@ -12,6 +13,11 @@ const own = z.object({
 });
 const ofToken = own.extend({ token: stringField().describe('Whose capabilities.') });
 const ofAccessor = own.extend({ accessor: stringField().describe('Accessor of the token whose capabilities.') });
+
+const names = z.array(z.string());
+const told = withFlatData(z.record(z.string(), names));
+const summarized = z.record(z.string(), z.strictObject({ capabilities: names })).optional();
+const summary = z.strictObject({ root: z.boolean(), exact_paths: summarized, glob_paths: summarized });
 
 type Paths = z.output<typeof own>;
 
@@ -27,8 +33,10 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'What the calling token may do with paths.',
         description: 'A list for every path: its capabilities, or root alone, or deny alone.',
         operations: {
-          update: operation<typeof own, TokenRequest<unknown>>(own, async ({ caller, fields }) =>
-            capabilities(fields, caller.acl),
+          update: operation<typeof own, TokenRequest<unknown>>(
+            own,
+            async ({ caller, fields }) => capabilities(fields, caller.acl),
+            told,
           ),
         },
       },
@@ -37,10 +45,14 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'What the token with an accessor may do with paths.',
         description: 'As sys/capabilities-self.',
         operations: {
-          update: operation(ofAccessor, async ({ fields }) => {
-            if (!fields.accessor) throw new InvalidRequest('missing accessor');
-            return capabilities(fields, await this.acls.ofAccessor(fields.accessor));
-          }),
+          update: operation(
+            ofAccessor,
+            async ({ fields }) => {
+              if (!fields.accessor) throw new InvalidRequest('missing accessor');
+              return capabilities(fields, await this.acls.ofAccessor(fields.accessor));
+            },
+            told,
+          ),
         },
       },
       {
@@ -48,10 +60,14 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'What a token may do with paths.',
         description: 'As sys/capabilities-self.',
         operations: {
-          update: operation(ofToken, async ({ fields }) => {
-            if (!fields.token) throw new InvalidRequest(wrapped('no token found'));
-            return capabilities(fields, await this.acls.ofToken(fields.token));
-          }),
+          update: operation(
+            ofToken,
+            async ({ fields }) => {
+              if (!fields.token) throw new InvalidRequest(wrapped('no token found'));
+              return capabilities(fields, await this.acls.ofToken(fields.token));
+            },
+            told,
+          ),
         },
       },
       {
@@ -59,11 +75,15 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'All that the calling token may do.',
         description: 'Its capabilities on exact paths, and on patterns of paths.',
         operations: {
-          read: operation<z.ZodObject, TokenRequest<unknown>>(z.object({}), async ({ caller: { acl } }) => {
-            if (acl.isRoot) return { data: { root: true } };
-            const { exact, globs } = acl.summary();
-            return { data: { root: false, exact_paths: withLists(exact), glob_paths: withLists(globs) } };
-          }),
+          read: operation<z.ZodObject, TokenRequest<unknown>>(
+            z.object({}),
+            async ({ caller: { acl } }) => {
+              if (acl.isRoot) return { data: { root: true } };
+              const { exact, globs } = acl.summary();
+              return { data: { root: false, exact_paths: withLists(exact), glob_paths: withLists(globs) } };
+            },
+            withData(summary),
+          ),
         },
       },
     ];

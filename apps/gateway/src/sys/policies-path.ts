@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Policies } from '#libs/access';
 import { NotFound } from '#libs/contracts';
 import { z } from 'zod';
+import { doneOrWarned, noContent, withData, withFlatData, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { stringField } from '../wire/fields.js';
 
@@ -10,6 +11,10 @@ const body = z.object({ policy: stringField().describe('The policy: HCL or JSON,
 const oldBody = body.extend({
   rules: stringField().meta({ deprecated: true }).describe('Old name of policy.'),
 });
+
+const shown = z.strictObject({ name: z.string(), policy: z.string() });
+const shownOld = z.strictObject({ name: z.string(), rules: z.string() });
+const namesOld = z.strictObject({ keys: z.array(z.string()), policies: z.array(z.string()) });
 
 const description =
   'A policy says which paths its holders may use, and how: path "aws/creds/*" { capabilities = ["read"] }. What no\n' +
@@ -21,25 +26,31 @@ export class PoliciesPath implements ApiPart<TokenRequest<unknown>> {
   constructor(private readonly policies: Policies) {}
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
-    const listOld = operation(nothing, () => this.listOld());
+    const listOld = operation(nothing, () => this.listOld(), withFlatData(namesOld));
     return [
       {
         pattern: 'sys/policies/acl',
         synopsis: 'List the policies.',
         description: 'Their names, that of the root policy among them.',
-        operations: { list: operation(nothing, async () => ({ data: { keys: await this.policies.names() } })) },
+        operations: {
+          list: operation(nothing, async () => ({ data: { keys: await this.policies.names() } }), withKeys),
+        },
       },
       {
         pattern: 'sys/policies/acl/(?P<name>.+)',
         synopsis: 'Read, write or delete a policy.',
         description,
         operations: {
-          read: operation(nothing, async ({ params }) => {
-            const { name, rules } = await this.read(params.name!);
-            return { data: { name, policy: rules } };
-          }),
-          update: operation(body, ({ params, fields }) => this.write(params.name!, fields.policy ?? '')),
-          delete: operation(nothing, ({ params }) => this.policies.delete(params.name!)),
+          read: operation(
+            nothing,
+            async ({ params }) => {
+              const { name, rules } = await this.read(params.name!);
+              return { data: { name, policy: rules } };
+            },
+            withData(shown),
+          ),
+          update: operation(body, ({ params, fields }) => this.write(params.name!, fields.policy ?? ''), doneOrWarned),
+          delete: operation(nothing, ({ params }) => this.policies.delete(params.name!), noContent),
         },
       },
       {
@@ -53,12 +64,16 @@ export class PoliciesPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'Read, write or delete a policy.',
         description,
         operations: {
-          read: operation(nothing, async ({ params }) => {
-            const { name, rules } = await this.read(params.name!);
-            return { data: { name, rules }, flat: true };
-          }),
-          update: operation(oldBody, ({ params, fields }) => this.writeOld(params.name!, fields)),
-          delete: operation(nothing, ({ params }) => this.policies.delete(params.name!)),
+          read: operation(
+            nothing,
+            async ({ params }) => {
+              const { name, rules } = await this.read(params.name!);
+              return { data: { name, rules }, flat: true };
+            },
+            withFlatData(shownOld),
+          ),
+          update: operation(oldBody, ({ params, fields }) => this.writeOld(params.name!, fields), doneOrWarned),
+          delete: operation(nothing, ({ params }) => this.policies.delete(params.name!), noContent),
         },
       },
     ];

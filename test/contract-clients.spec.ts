@@ -6,7 +6,7 @@ const policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":
 const quoted = JSON.stringify(policy);
 const readOnly = 'arn:aws:iam::aws:policy/ReadOnlyAccess';
 
-/** What is sent, byte for byte; `<lease>` stands for a lease of this client's own, `<key>` and `<secret>` for root's. */
+/** What is sent, byte for byte; `<lease>` and `<token>` stand for this client's own, `<key>` and `<secret>` for root's. */
 type Sent = [status: number, method: string, path: string, body?: string];
 
 /** The command line and the Go client (contract.md 6): JSON without a Content-Type. */
@@ -42,6 +42,26 @@ const commandLine: Sent[] = [
   [200, 'GET', '<mount>?help=1'],
   [200, 'GET', '<mount>/creds/deploy?help=1'],
   [200, 'GET', 'auth/token/lookup-self'],
+  [
+    200,
+    'POST',
+    'auth/token/create',
+    '{"policies":["deploy"],"ttl":"0s","explicit_max_ttl":"0s","period":"0s","display_name":"","num_uses":0,"renewable":true,"type":"service","entity_alias":""}\n',
+  ],
+  [
+    200,
+    'POST',
+    'auth/token/create',
+    '{"policies":["deploy"],"ttl":"30m0s","no_parent":true,"num_uses":0,"renewable":true}\n',
+  ],
+  [200, 'GET', 'auth/token/accessors?list=true'],
+  [200, 'POST', 'auth/token/lookup', '{"token":"<token>"}\n'],
+  [200, 'PUT', 'auth/token/renew', '{"increment":0,"token":"<token>"}\n'],
+  [204, 'PUT', 'auth/token/revoke', '{"token":"<token>"}\n'],
+  [200, 'GET', 'sys/auth'],
+  [204, 'PUT', 'auth/approle/role/ci', '{"token_policies":"deploy","token_ttl":"20m"}\n'],
+  [200, 'GET', 'auth/approle/role/ci/role-id'],
+  [200, 'PUT', 'auth/approle/role/ci/secret-id', 'null\n'],
   [200, 'GET', 'sys/seal-status'],
   [200, 'GET', 'sys/leader'],
   [204, 'DELETE', '<mount>/roles/deploy'],
@@ -155,10 +175,12 @@ describe('what the clients send', () => {
   ] as [string, string, Sent[], Record<string, string>][])('%s is answered', async (_name, mount, sent, own) => {
     const headers = { ...own, 'X-Vault-Token': world.http.token, 'X-Vault-Request': 'true', 'Accept-Encoding': 'gzip' };
     let lease = '';
+    let token = '';
     const filled = (text: string) =>
       text
         .replaceAll('<mount>', mount)
         .replaceAll('<lease>', lease)
+        .replaceAll('<token>', token)
         .replaceAll('<key>', world.root.accessKeyId)
         .replaceAll('<secret>', world.root.secretAccessKey);
     for (const [status, method, path, body] of sent) {
@@ -169,6 +191,8 @@ describe('what the clients send', () => {
       expect(answer.headers['content-type']).toBe('application/json');
       if (status === 204 || method === 'HEAD') expect(answer.text).toBe('');
       const isKey = method === 'GET' && /\/creds\/deploy(\?name|$)/.test(path);
+      if (path === 'auth/token/create')
+        token = (JSON.parse(answer.text) as { auth: { client_token: string } }).auth.client_token;
       if (isKey) lease = (JSON.parse(answer.text) as { lease_id: string }).lease_id;
     }
     expect(world.lentUsers()).toEqual([]);

@@ -64,6 +64,13 @@ describe('help', () => {
     'sys/leader',
     'auth/token',
     'auth/token/lookup-self',
+    'auth/token/create',
+    'auth/token/create/any',
+    'auth/token/roles/any',
+    'auth/approle',
+    'auth/approle/login',
+    'auth/approle/role/any/secret-id',
+    'sys/auth',
   ])('explains %s of the core', async (path) => {
     const { status, body } = await help(path);
     expect([status, String(body.help).includes('## DESCRIPTION')]).toEqual([200, true]);

@@ -1,16 +1,14 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { Keyring, Token } from '#libs/access';
-import { DataSource } from 'typeorm';
 import { seedFederationPolicy } from '../apps/simulator/src/index.js';
 import { everything } from './support/everything.js';
 import type { HttpAnswer } from './support/http-client.js';
 import { comesToRest, lentBy, rowOf, writeRole } from './support/lease-life.js';
+import { otherToken } from './support/other-token.js';
 import { eventually, World } from './support/world.js';
 
 describe('a request with an Idempotency-Key', () => {
   let world: World;
-  let otherToken: string;
+  let stranger: string;
 
   beforeAll(async () => {
     world = await World.start({ weather: {} });
@@ -20,7 +18,7 @@ describe('a request with an Idempotency-Key', () => {
     const account = world.simulator.account();
     account.putUserPolicy(account.existingUser('leasehold-root'), 'federate', seedFederationPolicy());
     await writeRole(world, 'federated', { credential_type: 'federation_token' });
-    otherToken = await secondToken();
+    stranger = await otherToken(world.options);
   });
   afterAll(() => world.close());
   afterEach(async () => {
@@ -54,26 +52,6 @@ describe('a request with an Idempotency-Key', () => {
     expect(left).toBeLessThanOrEqual(lives);
     expect(left).toBeGreaterThan(lives - 60);
     expect(two === one).toBe(first === second);
-  }
-
-  /** A second token that may do everything. */
-  async function secondToken(): Promise<string> {
-    const token = `hvs.${randomBytes(12).toString('hex')}`;
-    const { databaseUrl: url, masterKey } = world.options;
-    const source = await new DataSource({ type: 'postgres', url, entities: [Token] }).initialize();
-    await source.getRepository(Token).insert({
-      id: randomUUID(),
-      hash: (await Keyring.open(source, masterKey)).hashToken(token),
-      accessor: randomUUID(),
-      path: 'auth/token/create',
-      policies: ['root'],
-      displayName: 'other',
-      meta: null,
-      expiresAt: null,
-      endedAt: null,
-    });
-    await source.destroy();
-    return token;
   }
 
   it('is answered again with the same credential, and says so', async () => {
@@ -134,7 +112,7 @@ describe('a request with an Idempotency-Key', () => {
     ['token', { token: 'other' }],
     ['role', { path: 'aws/creds/other' }],
   ])('is another request with another %s', async (_, other) => {
-    const [first, second] = await askTwice('scope', {}, other.token ? { token: otherToken } : other);
+    const [first, second] = await askTwice('scope', {}, other.token ? { token: stranger } : other);
     expect([first!.status, second!.status]).toEqual([200, 200]);
     await comesToRest(world, [lentBy(first!), lentBy(second!)]);
   });

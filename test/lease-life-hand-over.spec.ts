@@ -56,3 +56,40 @@ describe('a hand-over whose acceptance PostgreSQL took and could not confirm', (
     expect(world.lentUsers()).toEqual([]);
   });
 });
+
+describe('a hand-over whose acceptance PostgreSQL is slow to confirm', () => {
+  let world: World;
+  const callerWaitMs = 1_000;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {}, timing: { callerWaitMs } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+    await world.database.query(
+      `create table acceptance_takes (ms integer);
+       create function take_long() returns trigger language plpgsql as
+         'begin perform pg_sleep(ms / 1000.0) from acceptance_takes; return new; end';
+       create trigger take_long before update on leases for each row
+         when (old.state = 'offered' and new.state = 'active') execute function take_long()`,
+    );
+  });
+  afterAll(() => world.close());
+
+  const acceptanceTakes = (ms: number) =>
+    world.database.query(`with none as (delete from acceptance_takes) insert into acceptance_takes values (${ms})`);
+
+  it('still happens when the credential came at the last moment of the wait', async () => {
+    await acceptanceTakes(callerWaitMs);
+    const lent = await lend(world, 'deploy');
+    await acceptanceTakes(0);
+    await world.http.must(204, 'PUT', `sys/revoke/${lent.leaseId}`);
+  });
+
+  it('is given up when it takes too long, and what was accepted after all is undone', async () => {
+    await acceptanceTakes(5 * callerWaitMs);
+    const { status } = await world.http.call('GET', 'aws/creds/deploy');
+    expect(status).toBe(503);
+    await comesToRest(world);
+    expect((await world.leases()).at(-1)).toMatchObject({ state: 'ended', end_reason: 'not_received' });
+  });
+});

@@ -1,17 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { CodedError, OutOfTime } from '#libs/contracts';
+import { CodedError, type IssueLeaseRequest, OutOfTime, PermissionDenied } from '#libs/contracts';
 import { Accepting, Alarms, Issuing, Renewing } from '#libs/leases';
+import { HeldLease } from '../apps/issuer/src/held-lease.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, revokerBeside } from './support/beside.js';
 import { comesToRest, keysInAws, lend, rowOf, writeRole } from './support/lease-life.js';
+import { otherToken } from './support/other-token.js';
 import { eventually, World } from './support/world.js';
 
 describe('doing everything twice', () => {
   let world: World;
   let issuer: INestApplicationContext;
   const issue = (command = commandFor(world, 'deploy')) => issuer.get(IssueLease).execute(command);
+  const withdraw = (command: IssueLeaseRequest) =>
+    issuer.get(HeldLease).withdraw({ ...command, commandId: command.id });
   const accept = (leaseId: string) => issuer.get(Accepting).accept(leaseId);
   const rowsOf = async (commandId: string) => (await world.leases()).filter((row) => row.command_id === commandId);
 
@@ -138,7 +142,7 @@ describe('doing everything twice', () => {
   it('makes nothing for a caller who left before its command came', async () => {
     const command = commandFor(world, 'deploy');
     const before = world.simulator.calls.count({ action: 'CreateUser' });
-    await issuer.get(Accepting).withdraw(command.id);
+    await withdraw(command);
     await expect(issue(command)).rejects.toThrow(OutOfTime);
     expect(world.simulator.calls.count({ action: 'CreateUser' })).toBe(before);
     expect(await rowsOf(command.id)).toEqual([]);
@@ -149,10 +153,23 @@ describe('doing everything twice', () => {
     const hold = world.simulator.faults.hold('CreateAccessKey', 'after');
     const late = issue(command).catch((error: unknown) => error);
     await hold.reached;
-    await issuer.get(Accepting).withdraw(command.id);
-    await issuer.get(Accepting).withdraw(command.id);
+    await withdraw(command);
+    await withdraw(command);
     hold.release();
     expect(await late).toBeInstanceOf(OutOfTime);
+    await comesToRest(world);
+  });
+
+  it('is open to the token of the command alone, also before there is a lease', async () => {
+    const token = await otherToken(world.options);
+    const command = commandFor(world, 'deploy');
+    await withdraw({ ...command, token });
+    const reply = await issue(command);
+    await expect(withdraw({ ...command, token })).rejects.toThrow(PermissionDenied);
+    await expect(issue({ ...command, token })).rejects.toThrow(OutOfTime);
+    await accept(reply.leaseId);
+    expect(await rowsOf(command.id)).toMatchObject([{ state: 'active', attempt: 1 }]);
+    await giveBack(reply.leaseId);
     await comesToRest(world);
   });
 

@@ -49,6 +49,22 @@ describe('revocations that are not finished', () => {
     await comesToRest(world);
   });
 
+  it('go on for as long as AWS is busy with another change to the user, and are no refusal', async () => {
+    const { leaseId } = await lend(world, 'deploy');
+    world.simulator.faults.fail({ action: 'DeleteUser', code: 'ConcurrentModification', status: 409 });
+    await world.http.must(202, 'PUT', 'sys/leases/revoke', { lease_id: leaseId, sync: false });
+    // More than the tries that a refusal has, whatever each does within itself.
+    const tries = () => world.log.filter((line) => line.includes('revocation not finished') && line.includes(leaseId));
+    await eventually(async () => tries().length > 3 || (await rowOf(world, leaseId)).state === 'irrevocable');
+    expect(await rowOf(world, leaseId)).toMatchObject({
+      state: 'revoking',
+      attempts: 0,
+      last_error: expect.stringContaining('ConcurrentModification'),
+    });
+    world.simulator.faults.clear();
+    await comesToRest(world);
+  });
+
   it('let an unmount that is forced complete, with a list of what may still be in AWS', async () => {
     await world.mount('team');
     await world.http.must(204, 'PUT', 'team/roles/deploy', {

@@ -174,9 +174,24 @@ describe('npm start', () => {
     const other = start(['--no-tour'], { LEASEHOLD_MASTER_KEY: randomBytes(32).toString('base64') });
     expect(await other.exit()).toBe(1);
     expect(other.output.trimEnd().split('\n').slice(-1)).toEqual([
-      'The master key does not open the keyring of this database: give the LEASEHOLD_MASTER_KEY that the database was first started with.',
+      'The master key does not open the keyring of this database: give the LEASEHOLD_MASTER_KEY that it is sealed under, ' +
+        'the one of the first start or of the last "npm run rekey".',
     ]);
     expect(other.output).not.toMatch(/^\s+at |[eE]rror:/m);
+  }, 90_000);
+
+  it('says that it was sealed, and how it is opened', async () => {
+    const first = start(['--no-tour']);
+    const http = await client(first);
+    await http.must(204, 'PUT', 'sys/seal');
+    expect(await first.end()).toBe(0);
+    const again = start();
+    const sealed = await client(again);
+    const [, commands] = await again.prints(/It is sealed, .*\n\nTry:\n([^]*?)\n\nCtrl-C/);
+    expect((await sealed.call('GET', 'sys/mounts')).status).toBe(503);
+    const { stdout } = await promisify(execFile)('sh', ['-e', '-c', commands!]);
+    expect(stdout).toContain('"sealed":false');
+    await sealed.must(200, 'GET', 'sys/mounts');
   }, 90_000);
 
   it('with --aws leaves the simulator and the tour out', async () => {

@@ -33,9 +33,9 @@ cat >"$folder/definitions.json" <<EOF
     {
       "vhost": "/",
       "user": "issuer",
-      "configure": "^leasehold\\\\.commands$",
+      "configure": "^leasehold\\\\.commands(\\\\.held)?$",
       "write": "^amq\\\\.default$",
-      "read": "^leasehold\\\\.commands$"
+      "read": "^leasehold\\\\.commands(\\\\.held)?$"
     },
     {
       "vhost": "/",

@@ -1,11 +1,16 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { secret } from './private.mjs';
 import { keep, onOurEnd } from './process.mjs';
 import { privateRabbitmq } from './rabbitmq.mjs';
 import { privateRedis } from './redis.mjs';
 
-const images = { redis: 'redis:7', rabbitmq: 'rabbitmq:3' };
+const composition = readFileSync(new URL('../../docker-compose.yml', import.meta.url), 'utf8');
+const imageOf = (server) => composition.match(new RegExp(`^ +image: (${server}:\\S+)$`, 'm'))[1];
+
+/** Those of docker-compose.yml. */
+const images = { redis: imageOf('redis'), rabbitmq: imageOf('rabbitmq') };
 
 /** A Docker command may be there without an engine behind it, and an engine without a way to its images or ports. */
 let tried;

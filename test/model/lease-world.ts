@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { Scheduler } from 'fast-check';
 import pg from 'pg';
 import { Tokens } from '#libs/access';
@@ -102,6 +102,7 @@ export class LeaseWorld {
   private unknown = new Set<string>();
   private lostAnswers = 0;
   private answersWereLost = false;
+  private tokenId = '';
   private tokenEnded = false;
   /** `ending`: somebody has begun to unmount it; `ended`: PostgreSQL knows. */
   private mount = { id: '', path: '', ending: false, ended: false };
@@ -159,7 +160,9 @@ export class LeaseWorld {
       }
     }
     world.unwatch = watchCalls(world.interleaving);
-    await world.issuer(0).get(Tokens).setRootToken(options.rootToken);
+    const tokens = world.issuer(0).get(Tokens);
+    await tokens.setRootToken(options.rootToken);
+    world.tokenId = (await tokens.authenticate(options.rootToken, { commandId: randomUUID() })).token.id;
     return world;
   }
 
@@ -282,7 +285,9 @@ export class LeaseWorld {
     if (!asker) return;
     asker.done = true;
     const gateway = this.issuer(at);
-    this.begun(`${gateway.name} withdraws`, gateway, () => gateway.get(Accepting).withdraw(asker.command.id));
+    this.begun(`${gateway.name} withdraws`, gateway, () =>
+      gateway.get(Accepting).withdraw(asker.command.id, this.tokenId),
+    );
   }
 
   /** The caller hung up before the last byte. */

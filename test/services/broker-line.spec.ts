@@ -16,7 +16,7 @@ const steps: Record<string, AmqpMethod> = {
 };
 
 const sentBy: [Kind, string[]][] = [
-  ['gateway', ['connection.open', 'channel.open', 'confirm.select', 'basic.qos', 'basic.consume']],
+  ['gateway', ['connection.open', 'channel.open', 'confirm.select', 'basic.consume']],
   ['issuer', ['connection.open', 'channel.open', 'confirm.select', 'queue.declare', 'basic.qos', 'basic.consume']],
   // Its channel is opened when there is something to tell.
   ['revoker', ['connection.open']],

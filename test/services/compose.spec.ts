@@ -394,7 +394,7 @@ withServers('the users of docker-compose.yml', () => {
 
   it.each([
     ['gateway', ['command']],
-    ['issuer', ['command', 'declare', 'take', 'purge']],
+    ['issuer', ['command', 'declare', 'declare the second', 'take', 'purge']],
     ['revoker', ['event', 'declare events']],
   ])('do nothing on RabbitMQ but the part of their service: %s', async (user, allowed) => {
     const url = at(environmentOf(user).RABBITMQ_URL!, rabbitmq.port);
@@ -403,6 +403,7 @@ withServers('the users of docker-compose.yml', () => {
       take: (channel) => channel.get(commands),
       purge: (channel) => channel.purgeQueue(commands),
       declare: (channel) => channel.assertQueue(commands, { durable: true }),
+      'declare the second': (channel) => channel.assertQueue(`${commands}.held`, { durable: true }),
       'declare another': (channel) => channel.assertQueue('leasehold.commands.copy'),
       'declare one for itself': (channel) => channel.assertQueue('', { exclusive: true }),
       listen: (channel) => channel.bindQueue(commands, 'leasehold.events', '#'),

@@ -131,7 +131,7 @@ describe('events', () => {
     await proxy?.close();
     await brokerProxy?.close();
     await ear?.channel.deleteExchange(exchange);
-    await ear?.channel.deleteQueue(`${namespace}.commands`);
+    for (const queue of ['commands', 'commands.held']) await ear?.channel.deleteQueue(`${namespace}.${queue}`);
     await ear?.close();
     await ownBroker?.stop();
     await rm(folder, { recursive: true, force: true });

@@ -8,8 +8,9 @@ import { brokerLine, BrokerOwner } from '../support/broker-owner.js';
 import { cuttingProxy, type CuttingProxy } from '../support/cutting-proxy.js';
 import type { HttpAnswer } from '../support/http-client.js';
 import { comesToRest, type Lent, lentBy, writeRole } from '../support/lease-life.js';
-import { newFleet, testServers } from '../support/services.js';
-import { eventually, World } from '../support/world.js';
+import { testServers } from '../support/services.js';
+import { eventually, type World } from '../support/world.js';
+import { worldOfServices } from '../support/world-of-services.js';
 
 const acceptance = `set state = 'active', accepted_at`;
 const keys = newIssuerKeys();
@@ -25,27 +26,12 @@ describe('a retry with the same idempotency key', () => {
   beforeAll(async () => {
     Logger.overrideLogger(false);
     url = testServers().rabbitmqUrl;
-    world = await World.start({
-      weather: {},
-      timing: { handOverMs: 2_500 },
-      run: async ({ databaseUrl, masterKey, timing, rootToken, surroundings }) => {
-        fleet = newFleet({
-          databaseUrl,
-          masterKey,
-          timing,
-          aws: { url: surroundings.defaultEndpoint, ...(await surroundings.ambientCredentials()()) },
-          env: {
-            LEASEHOLD_NAMESPACE: namespace,
-            LEASEHOLD_ISSUER_KEY: keys.privateKey,
-            LEASEHOLD_ISSUER_PUBLIC_KEY: keys.publicKey,
-          },
-        });
-        await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: rootToken });
-        const kinds = ['gateway', 'issuer', 'issuer', 'revoker'] as const;
-        const [gateway] = await Promise.all(kinds.map((kind) => fleet.start(kind).serves()));
-        return { url: gateway!.url, close: () => fleet.close() };
-      },
-    });
+    const env = {
+      LEASEHOLD_NAMESPACE: namespace,
+      LEASEHOLD_ISSUER_KEY: keys.privateKey,
+      LEASEHOLD_ISSUER_PUBLIC_KEY: keys.publicKey,
+    };
+    ({ world, fleet } = await worldOfServices({ weather: {}, timing: { handOverMs: 2_500 } }, { env }));
     await world.mount();
     await writeRole(world, 'deploy');
     proxy = await cuttingProxy(world.options.databaseUrl);

@@ -204,12 +204,12 @@ describe('services whose neighbours fail under load', () => {
 
   it('lose nothing when a statement takes effect and its answer is lost, whichever it is', async () => {
     const statements = {
-      intent: 'insert into commands (id, lease_id) select',
+      intent: 'insert into commands as c (id, lease_id, token_id)',
       'another attempt': 'select lease_id, attempts, withdrawn_at from commands',
       'that attempt’s number': 'update commands set lease_id = $2, attempts = attempts + 1',
       offer: `set state = 'offered'`,
       acceptance: `set state = 'active', accepted_at`,
-      withdrawal: 'insert into commands (id, withdrawn_at',
+      withdrawal: 'insert into commands as c (id, token_id, withdrawn_at',
       renewal: 'update leases set expires_at = now() + $2',
       'request to revoke': 'expires_at = least(expires_at, now()),',
       claim: 'a worker stopped while it was taking this lease back',

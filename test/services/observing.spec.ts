@@ -1,69 +1,43 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Fleet, Kind, Service } from '../../apps/cluster/src/fleet.js';
-import { seedRootPolicy, type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
+import type { Simulator } from '../../apps/simulator/src/index.js';
 import { HttpClient } from '../support/http-client.js';
-import { policyDocument } from '../support/lease-life.js';
-import { newFleet } from '../support/services.js';
-import { eventually, freshDatabase, quickTiming } from '../support/world.js';
+import { writeRole } from '../support/lease-life.js';
+import { eventually, type World } from '../support/world.js';
+import { worldOfServices } from '../support/world-of-services.js';
 
-const token = `test-${randomBytes(12).toString('hex')}`;
+const kinds: Kind[] = ['gateway', 'issuer', 'revoker'];
 
 describe('a system that was restored', () => {
+  let world: World;
   let simulator: Simulator;
   let database: pg.Pool;
-  let drop: () => Promise<void>;
   let fleet: Fleet;
   let http: HttpClient;
   let reportEnv: Record<string, string>;
 
   beforeAll(async () => {
-    simulator = await startSimulator();
-    const policy = seedRootPolicy(simulator.account().id);
-    const root = simulator.provisionRootIdentity({ userName: 'leasehold-root', policy });
-    const fresh = await freshDatabase();
-    drop = fresh.drop;
-    database = new pg.Pool({ connectionString: fresh.url, max: 2 });
-    database.on('error', () => undefined);
-    const masterKey = randomBytes(32);
-    fleet = newFleet({
-      databaseUrl: fresh.url,
-      masterKey,
-      timing: { ...quickTiming, sweepEveryMs: 50 },
-      aws: { url: simulator.url, ...root },
-    });
+    ({ world, fleet } = await worldOfServices({ weather: {}, timing: { sweepEveryMs: 50 } }, { kinds }));
+    ({ simulator, database, http } = world);
     reportEnv = {
-      DATABASE_URL: fresh.url,
-      LEASEHOLD_MASTER_KEY: masterKey.toString('base64'),
+      DATABASE_URL: world.options.databaseUrl,
+      LEASEHOLD_MASTER_KEY: world.options.masterKey.toString('base64'),
       LEASEHOLD_AWS_ENDPOINT: simulator.url,
       AWS_REGION: 'us-east-1',
     };
-    await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
-    await start({});
-    await http.must(204, 'POST', 'sys/mounts/aws', { type: 'aws' });
-    await http.must(204, 'PUT', 'aws/config/root', {
-      access_key: root.accessKeyId,
-      secret_key: root.secretAccessKey,
-      region: 'us-east-1',
-    });
-    await http.must(204, 'PUT', 'aws/roles/deploy', { credential_type: 'iam_user', policy_document: policyDocument });
+    await world.mount();
+    await writeRole(world, 'deploy');
   }, 60_000);
 
-  afterAll(async () => {
-    await fleet.close();
-    await simulator.close();
-    await database.end();
-    await drop();
-  });
+  afterAll(() => world.close());
 
   async function start(env: Record<string, string>): Promise<Service[]> {
-    const kinds: Kind[] = ['gateway', 'issuer', 'revoker'];
     const services = await Promise.all(kinds.map((kind) => fleet.start(kind, env).serves()));
     for (const service of services) await eventually(() => service.isReady());
-    http = new HttpClient(services[0]!.url, token);
+    http.url = services[0]!.url;
     return services;
   }
 
@@ -112,7 +86,7 @@ describe('a system that was restored', () => {
     // Each refuses by itself: a gateway that was forgotten, and whoever asks over AMQP, meet the issuer.
     const forgotten = await fleet.start('gateway').serves();
     for (const { url } of [services[0]!, forgotten]) {
-      const refused = await new HttpClient(url, token).call('GET', 'aws/creds/deploy');
+      const refused = await new HttpClient(url, http.token).call('GET', 'aws/creds/deploy');
       expect([refused.status, refused.body.errors]).toEqual([
         503,
         ['Credentials are not issued now: the system was restored, and an operator compares it with AWS first.'],

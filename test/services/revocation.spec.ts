@@ -1,66 +1,40 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
-import type { Fleet, Kind, Service } from '../../apps/cluster/src/fleet.js';
-import { type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
-import { HttpClient } from '../support/http-client.js';
-import { policyDocument } from '../support/lease-life.js';
-import { newFleet } from '../support/services.js';
-import { eventually, freshDatabase } from '../support/world.js';
+import type pg from 'pg';
+import { leaseTimingSchema } from '#libs/leases';
+import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
+import type { Simulator } from '../../apps/simulator/src/index.js';
+import type { HttpClient } from '../support/http-client.js';
+import { policyDocument, writeRole } from '../support/lease-life.js';
+import { eventually, type World } from '../support/world.js';
+import { worldOfServices } from '../support/world-of-services.js';
 
-const token = `test-${randomBytes(12).toString('hex')}`;
 const tell = (line: string) => process.stderr.write(`    ${line}\n`);
 const seconds = (since: number) => `${((performance.now() - since) / 1_000).toFixed(1)} s`;
 
 describe('revocation of many leases', () => {
+  let world: World;
   let simulator: Simulator;
   let database: pg.Pool;
-  let drop: () => Promise<void>;
   let fleet: Fleet;
   let http: HttpClient;
   let revoker: Service;
 
   beforeAll(async () => {
-    simulator = await startSimulator();
+    ({ world, fleet } = await worldOfServices(
+      { weather: {}, timing: leaseTimingSchema.parse({ sweepEveryMs: 1_000, claimMs: 2_000, propagationMs: 2_000 }) },
+      { kinds: ['gateway', 'issuer', 'revoker'] },
+    ));
+    ({ simulator, database, http } = world);
+    revoker = fleet.running('revoker')[0]!;
     simulator.faults.set({ usersPerAccount: 100_000 });
-    const root = simulator.provisionRootIdentity({ userName: 'leasehold-root' });
-    const fresh = await freshDatabase();
-    drop = fresh.drop;
-    database = new pg.Pool({ connectionString: fresh.url, max: 2 });
-    database.on('error', () => undefined);
-    fleet = newFleet({
-      databaseUrl: fresh.url,
-      masterKey: randomBytes(32),
-      timing: { sweepEveryMs: 1_000, claimMs: 2_000, propagationMs: 2_000 },
-      aws: { url: simulator.url, ...root },
-    });
-    await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
-    const kinds: Kind[] = ['gateway', 'issuer', 'revoker'];
-    const [gateway, , last] = await Promise.all(kinds.map((kind) => fleet.start(kind).serves()));
-    revoker = last!;
-    http = new HttpClient(gateway!.url, token);
-    await http.must(204, 'POST', 'sys/mounts/aws', { type: 'aws' });
-    await http.must(204, 'PUT', 'aws/config/root', {
-      access_key: root.accessKeyId,
-      secret_key: root.secretAccessKey,
-      region: 'us-east-1',
-    });
-    for (const role of ['deploy', 'build']) {
-      await http.must(204, 'PUT', `aws/roles/${role}`, {
-        credential_type: 'iam_user',
-        policy_document: policyDocument,
-      });
-    }
+    await world.mount();
+    for (const role of ['deploy', 'build']) await writeRole(world, role);
   }, 60_000);
 
   afterEach(() => simulator.faults.clear({ usersPerAccount: 100_000 }));
 
-  afterAll(async () => {
-    await fleet.close();
-    await simulator.close();
-    await database.end();
-    await drop();
-  });
+  afterAll(() => world.close());
 
   const lentUsers = () =>
     simulator

@@ -1,53 +1,41 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { randomBytes } from 'node:crypto';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
-import { type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
-import { HttpClient } from '../support/http-client.js';
-import { policyDocument } from '../support/lease-life.js';
+import type { Simulator } from '../../apps/simulator/src/index.js';
+import type { HttpClient } from '../support/http-client.js';
+import { writeRole } from '../support/lease-life.js';
 import { Callers, figures, LoadBalancer } from '../support/load.js';
-import { newFleet } from '../support/services.js';
-import { eventually, freshDatabase, quickTiming } from '../support/world.js';
+import { eventually, type World } from '../support/world.js';
+import { worldOfServices } from '../support/world-of-services.js';
 
-const token = `test-${randomBytes(12).toString('hex')}`;
 const tell = (line: string) => process.stderr.write(`    ${line}\n`);
 
 describe('services that come and go', () => {
+  let world: World;
   let simulator: Simulator;
   let database: pg.Pool;
-  let drop: () => Promise<void>;
   let fleet: Fleet;
   let http: HttpClient;
   let offers = new Map<number, number>();
 
   beforeAll(async () => {
-    simulator = await startSimulator({ faults: { latencyMs: 20 } });
-    simulator.faults.set({ usersPerAccount: 100_000 });
-    const root = simulator.provisionRootIdentity({ userName: 'leasehold-root' });
-    const fresh = await freshDatabase();
-    drop = fresh.drop;
-    database = new pg.Pool({ connectionString: fresh.url, max: 2 });
-    database.on('error', () => undefined);
-    fleet = newFleet({
-      databaseUrl: fresh.url,
-      masterKey: randomBytes(32),
-      timing: { ...quickTiming, callerWaitMs: 20_000, marginMs: 5_000, handOverMs: 5_000, claimMs: 5_000 },
-      aws: { url: simulator.url, ...root },
-      env: { LEASEHOLD_DRAIN_MS: '500' },
-      onLine: (line, { pid }) => {
-        if (line.includes('"credential offered"')) offers.set(pid, (offers.get(pid) ?? 0) + 1);
+    ({ world, fleet } = await worldOfServices(
+      {
+        weather: { latencyMs: 20 },
+        timing: { callerWaitMs: 20_000, marginMs: 5_000, handOverMs: 5_000, claimMs: 5_000 },
       },
-    });
-    await fleet.migrate({ LEASEHOLD_ROOT_TOKEN: token });
-    const [gateway] = await Promise.all([start('gateway'), start('issuer'), start('revoker')]);
-    http = new HttpClient(gateway.url, token);
-    await http.must(204, 'POST', 'sys/mounts/aws', { type: 'aws' });
-    await http.must(204, 'PUT', 'aws/config/root', {
-      access_key: root.accessKeyId,
-      secret_key: root.secretAccessKey,
-      region: 'us-east-1',
-    });
-    await http.must(204, 'PUT', 'aws/roles/deploy', { credential_type: 'iam_user', policy_document: policyDocument });
+      {
+        kinds: ['gateway', 'issuer', 'revoker'],
+        env: { LEASEHOLD_DRAIN_MS: '500' },
+        onLine: (line, { pid }) => {
+          if (line.includes('"credential offered"')) offers.set(pid, (offers.get(pid) ?? 0) + 1);
+        },
+      },
+    ));
+    ({ simulator, database, http } = world);
+    simulator.faults.set({ usersPerAccount: 100_000 });
+    await world.mount();
+    await writeRole(world, 'deploy');
   }, 60_000);
 
   afterEach(async () => {
@@ -57,12 +45,7 @@ describe('services that come and go', () => {
     offers = new Map();
   }, 60_000);
 
-  afterAll(async () => {
-    await fleet.close();
-    await simulator.close();
-    await database.end();
-    await drop();
-  });
+  afterAll(() => world.close());
 
   async function start(kind: 'gateway' | 'issuer' | 'revoker'): Promise<Service> {
     const service = await fleet.start(kind).serves();
@@ -98,7 +81,7 @@ describe('services that come and go', () => {
   it('hand the requests that a killed issuer had between CreateUser and the offer to another: every caller gets a key', async () => {
     const [doomed] = fleet.running('issuer');
     const hold = simulator.faults.hold('CreateAccessKey', 'before', { times: 24 });
-    const callers = new Callers(gateways, token);
+    const callers = new Callers(gateways, http.token);
     const asked = Array.from({ length: 24 }, () => callers.ask());
     await eventually(() => lentUsers().length === 24);
     await hold.reached;
@@ -116,7 +99,7 @@ describe('services that come and go', () => {
     await start('issuer');
     const two = fleet.running('issuer').map(({ pid }) => pid);
     expect(two).toHaveLength(2);
-    const callers = new Callers(gateways, token).start(12);
+    const callers = new Callers(gateways, http.token).start(12);
     await eventually(() => callers.answers.length > 100, 30_000);
     const shares = two.map((pid) => offers.get(pid) ?? 0);
     const third = await start('issuer');
@@ -134,7 +117,7 @@ describe('services that come and go', () => {
   });
 
   it('lose no request and double none when an issuer is told to stop under load', async () => {
-    const callers = new Callers(gateways, token).start(16);
+    const callers = new Callers(gateways, http.token).start(16);
     await eventually(() => callers.answers.length > 50, 30_000);
     const leaving = fleet.running('issuer').at(-1)!;
     await leaving.end('SIGTERM');
@@ -152,7 +135,7 @@ describe('services that come and go', () => {
     await start('gateway');
     const balancer = new LoadBalancer(gateways);
     await balancer.look();
-    const callers = new Callers(balancer.choose, token).start(12);
+    const callers = new Callers(balancer.choose, http.token).start(12);
     try {
       for (const kind of ['gateway', 'issuer', 'revoker'] as const) {
         for (const old of fleet.running(kind)) {

@@ -6,6 +6,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import type { Fleet, Kind } from '../../apps/cluster/src/fleet.js';
+import { cuttingProxy } from '../support/cutting-proxy.js';
 import { newFleet, testServers } from '../support/services.js';
 import { eventually, freshDatabase, quickTiming } from '../support/world.js';
 
@@ -102,6 +103,27 @@ describe('a service that starts', () => {
       const [code, said] = await refusal('gateway', { PORT: String(port) });
       taken.close();
       expect([code, said]).toEqual([1, `PORT ${port} of 127.0.0.1 cannot be listened on: it is in use.`]);
+    });
+
+    it('says why it waits for its database', async () => {
+      const line = await cuttingProxy(database.url);
+      const away = new URL(line.url);
+      await line.close();
+      const service = fleet.start('revoker', { DATABASE_URL: away.href });
+      await eventually(() => service.said.includes(`connect ECONNREFUSED 127.0.0.1:${away.port}`));
+      await service.end();
+    });
+
+    it('serves although its database was lost while it read the keyring', async () => {
+      const line = await cuttingProxy(database.url);
+      try {
+        line.cut('leasehold keyring', 1);
+        const service = await fleet.start('issuer', { DATABASE_URL: line.url }).serves();
+        expect(line.left('leasehold keyring')).toBe(0);
+        await service.end();
+      } finally {
+        await line.close();
+      }
     });
 
     it('is migrated to by two at once, and again, without harm', async () => {

@@ -73,7 +73,6 @@ export class BrokerOwner extends BrokerConnection {
   static async between(url: string, from: string, to: string): Promise<BrokerOwner> {
     const connection = await connect(url);
     const owner = new BrokerOwner(connection, await connection.createChannel());
-    const queues = { from: `${from}.commands`, to: `${to}.commands` };
     owner.back = (await owner.channel.assertQueue('', { exclusive: true })).queue;
     const noAck = true;
     await owner.channel.consume(
@@ -81,8 +80,10 @@ export class BrokerOwner extends BrokerConnection {
       (message) => owner.waitingFor.get(String(message!.properties.correlationId))?.(message!.content),
       { noAck },
     );
-    await owner.channel.assertQueue(queues.from, { exclusive: true, durable: true });
-    await owner.channel.consume(queues.from, (message) => owner.take(message!, queues.to), { noAck });
+    for (const queue of ['commands', 'commands.held']) {
+      await owner.channel.assertQueue(`${from}.${queue}`, { exclusive: true, durable: true });
+      await owner.channel.consume(`${from}.${queue}`, (message) => owner.take(message!, `${to}.${queue}`), { noAck });
+    }
     owner.meddle();
     return owner;
   }

@@ -70,9 +70,11 @@ const errors = { $ref: 'openapi#/components/schemas/Errors' };
 function responseTo(method: string, path: string, isList: boolean, status: number) {
   const verb = method === 'PUT' ? 'post' : method === 'LIST' ? 'get' : method.toLowerCase();
   const bare = path.replace(/\/+$/, '');
-  const match = (asked: string) =>
-    templates.find(({ template, expression }) => expression.test(asked) && document.paths[template]![verb]);
-  const found = isList ? (match(`${bare}/`) ?? match(bare)) : match(bare);
+  // A template with a closing slash is a list beside a read of the same path.
+  const found = templates.find(({ template, expression }) => {
+    const asked = isList && template.endsWith('/') ? `${bare}/` : bare;
+    return expression.test(asked) && document.paths[template]![verb];
+  });
   if (!found) return undefined;
   const { responses } = document.paths[found.template]![verb]!;
   const key = responses[status] ? String(status) : 'default';

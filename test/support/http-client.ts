@@ -23,7 +23,7 @@ export interface HttpBody {
 export class HttpClient {
   constructor(
     public url: string,
-    readonly token: string,
+    public token: string,
   ) {}
 
   async call(

@@ -11,7 +11,7 @@ export interface TokenWish {
 }
 
 /** Puts tokens with these policies into the database, as a token's maker would; their ids come back in the same order. */
-export async function giveTokens(world: World, ...wishes: TokenWish[]): Promise<string[]> {
+export async function giveTokens(world: Pick<World, 'options'>, ...wishes: TokenWish[]): Promise<string[]> {
   const { databaseUrl: url, masterKey } = world.options;
   const source = await new DataSource({ type: 'postgres', url, entities: [Token] }).initialize();
   try {

@@ -88,7 +88,8 @@ const newToken = () => `bench-${randomBytes(18).toString('hex')}`;
 /** Leaves nothing of ours on servers that others use too. */
 async function clear(namespace: string, rabbitmq: string, redisUrl: string): Promise<void> {
   const broker = await connect(rabbitmq);
-  await (await broker.createChannel()).deleteQueue(`${namespace}.commands`);
+  const channel = await broker.createChannel();
+  for (const queue of [`${namespace}.commands`, `${namespace}.commands.held`]) await channel.deleteQueue(queue);
   await broker.close();
   const redis = new Redis(redisUrl);
   for await (const keys of redis.scanStream({ match: `${namespace}:*`, count: 1_000 }) as AsyncIterable<string[]>) {

@@ -6,23 +6,28 @@ import { ApiController } from './api/api.controller.js';
 import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
 import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
-import { TokenSelf } from './auth/token-self.js';
+import { AppRoleLogin } from './auth/approle-login.js';
+import { AppRolePath } from './auth/approle-path.js';
+import { AuthMethods } from './auth/auth-methods.js';
+import { TokenPath } from './auth/token-path.js';
+import { TokenRolesPath } from './auth/token-roles-path.js';
 import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
-import { CapabilitiesPath } from './sys/capabilities-path.js';
 import { FreezePath } from './sys/freeze-path.js';
+import { CapabilitiesPath } from './sys/capabilities-path.js';
 import { LeasesPath } from './sys/leases-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
 import { PoliciesPath } from './sys/policies-path.js';
+import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
 
-const open = [Status];
+const open = [Status, AppRoleLogin];
 const core = [
   MountsPath,
   FreezePath,
@@ -31,7 +36,11 @@ const core = [
   PoliciesPath,
   CapabilitiesPath,
   MetricsPath,
-  TokenSelf,
+  TokenPath,
+  TokenRolesPath,
+  AuthMethods,
+  SealPath,
+  AppRolePath,
 ];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 

@@ -4,12 +4,14 @@ import type { DynamicModule, LoggerService } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { LeaseTiming } from '#libs/leases';
 import type { Health } from '#libs/runtime';
 import { Admission } from './api/admission.js';
 import { HttpErrors } from './api/http-errors.js';
 import { formType, isForm } from './api/http-request.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
 import { send, sendText } from './api/send.js';
+import { longestAnswerMs } from './longest-answer.js';
 import { refuseComplexForm, refuseComplexJson } from './wire/body-complexity.js';
 import { createHttpServer, type ServerTls } from './wire/http-server.js';
 import { defaultLimits, type WireLimits } from './wire/wire-limits.js';
@@ -26,13 +28,19 @@ export interface HttpSettings {
 /** The gateway as a Nest application that does not listen yet; `health` is what it answers load balancers with. */
 export async function createGateway(
   module: DynamicModule,
-  { logger, health, http = {} }: { logger: LoggerService; health: Health; http?: HttpSettings },
+  {
+    logger,
+    health,
+    timing,
+    http = {},
+  }: { logger: LoggerService; health: Health; timing: LeaseTiming; http?: HttpSettings },
 ): Promise<NestFastifyApplication> {
   const { tls, trustedProxies = [] } = http;
   const limits = { ...defaultLimits, ...http.limits };
   const admission = new Admission(limits);
   const adapter = new FastifyAdapter({
-    serverFactory: (handler: Parameters<typeof createHttpServer>[0]) => createHttpServer(handler, { ...limits, tls }),
+    serverFactory: (handler: Parameters<typeof createHttpServer>[0]) =>
+      createHttpServer(handler, { ...limits, tls, answerMs: longestAnswerMs(timing) }),
     ...(trustedProxies.length > 0 && { trustProxy: trustedProxies }),
     genReqId: () => randomUUID(),
     // A path whose percent-encoding is broken reaches no route (contract.md 1.7).

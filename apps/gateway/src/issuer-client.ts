@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
+import { type Caller, LastUse, Tokens } from '#libs/access';
 import {
   CodedError,
   fromWire,
@@ -25,6 +26,7 @@ import {
   TimeoutError,
   timer,
 } from 'rxjs';
+import { leastAcceptMs } from './longest-answer.js';
 
 /** Injection token of the client that reaches the issuers. */
 export const ISSUERS = Symbol('issuers');
@@ -32,11 +34,8 @@ export const ISSUERS = Symbol('issuers');
 /** Injection token of whether the system is observed: then nothing is asked of the issuers. */
 export const OBSERVING = Symbol('observing');
 
-/** Least time for the acceptance of what an issuer has made, milliseconds. */
-const leastAcceptMs = 2_000;
-
 /** What a caller asks for; the rest of the command is ours. */
-export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs'>;
+export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission'>;
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -53,6 +52,7 @@ export class IssuerClient {
   constructor(
     @Inject(ISSUERS) private readonly issuers: ClientProxy,
     private readonly accepting: Accepting,
+    private readonly tokens: Tokens,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
     @Inject(OBSERVING) private readonly observing: boolean,
   ) {}
@@ -61,12 +61,15 @@ export class IssuerClient {
    * An accepted credential. When the caller hangs up or the wait ends first, a mark is left under the command, so that
    * nothing is made for nobody. With an idempotency key there is none: whoever asks again may be waiting for this very
    * command, and what nobody collects lapses with the hand-over time.
-   * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed.
+   * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed; LastUse before it is asked.
    */
-  async issue(wish: IssueWish, hangUp: AbortSignal): Promise<Issued> {
+  async issue(wish: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
+    if (caller.isLastUse) throw new LastUse();
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
-    const command: IssueLeaseRequest = { ...wish, id: randomUUID(), waitMs: this.timing.callerWaitMs };
+    const id = randomUUID();
+    const admission = this.tokens.admissionOf(caller, id);
+    const command: IssueLeaseRequest = { ...wish, id, admission, waitMs: this.timing.callerWaitMs };
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;
     let reply: IssueLeaseReply;
     try {
@@ -74,7 +77,8 @@ export class IssuerClient {
       if (hangUp.aborted) throw new OutOfTime();
     } catch (error) {
       // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
-      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable)) void this.withdraw(command);
+      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable))
+        void this.withdraw(command, caller.token.id);
       throw error;
     }
     const { leaseId, acceptRequired } = reply;
@@ -132,9 +136,9 @@ export class IssuerClient {
     }
   }
 
-  private async withdraw(command: IssueLeaseRequest): Promise<void> {
+  private async withdraw(command: IssueLeaseRequest, tokenId: string): Promise<void> {
     try {
-      await this.accepting.withdraw(command.id);
+      await this.accepting.withdraw(command.id, tokenId);
     } catch (error) {
       // The hand-over deadline takes it back all the same.
       this.logger.warn({ msg: 'command not withdrawn', requestId: command.requestId, error: String(error) });

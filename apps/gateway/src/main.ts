@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AccessModule } from '#libs/access';
+import { AccessModule, masterKeysOf } from '#libs/access';
 import {
   cannotListen,
   commandClient,
@@ -17,6 +17,7 @@ import { gatewayEnv } from './gateway.env.js';
 import { GatewayModule } from './gateway.module.js';
 import { createGateway } from './http.js';
 import { serverTlsOf, tlsEnv } from './http.env.js';
+import { longestAnswerMs } from './longest-answer.js';
 import { ISSUERS, IssuerClient } from './issuer-client.js';
 import { keepRenewed } from './tls-renewal.js';
 
@@ -32,7 +33,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
       [
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
-        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        AccessModule.open(...masterKeysOf(env)),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
@@ -42,6 +43,7 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
     {
       logger,
       health,
+      timing: env.LEASEHOLD_TIMING,
       http: { tls, limits: env.LEASEHOLD_HTTP_LIMITS, trustedProxies: env.LEASEHOLD_TRUSTED_PROXIES },
     },
   );
@@ -55,8 +57,8 @@ await runService('gateway', gatewayEnv, async (env, { logger, health, metrics })
   const renewal =
     tls && keepRenewed(app.getHttpServer(), () => serverTlsOf(readEnvironment('gateway', tlsEnv, process.env)));
   return {
-    // The longest that a caller waits, a revocation that is waited for, and a little.
-    stopsWithinMs: env.LEASEHOLD_DRAIN_MS + 75_000,
+    // By then nobody is owed an answer any more; the rest is for saying goodbye.
+    stopsWithinMs: env.LEASEHOLD_DRAIN_MS + longestAnswerMs(env.LEASEHOLD_TIMING) + 10_000,
     close: async () => {
       await sleep(env.LEASEHOLD_DRAIN_MS);
       renewal?.stop();

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type AccessRequest, type Caller, Tokens } from '#libs/access';
 import { type IssueLeaseRequest, parseDuration, PermissionDenied } from '#libs/contracts';
+import { EndingTokens } from '#libs/leases';
 
 /** What a caller asks for, as the HTTP API would be asked for it. */
 export interface Wanted {
@@ -10,21 +11,40 @@ export interface Wanted {
   parameters: Record<string, unknown>;
 }
 
+/** What of a command says whose it is. */
+interface Carried {
+  id: string;
+  token: string;
+  admission?: string;
+}
+
 /**
  * Who may do what a command wants: its own token and policies are asked, for the path that it stands for, whoever carried it
  * and whatever a gateway has said of it (design.md, promise 7).
  */
 @Injectable()
 export class Authorizing {
-  constructor(private readonly tokens: Tokens) {}
+  constructor(
+    private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
+  ) {}
 
-  /** @throws PermissionDenied */
-  async check({ token }: { token: string }, wanted: Wanted): Promise<Caller> {
-    const caller = await this.tokens.authenticate(token);
-    const { operations, path, parameters } = wanted;
-    if (!operations.some((operation) => caller.acl.allows({ operation, path, parameters })))
-      throw new PermissionDenied();
-    return caller;
+  /**
+   * Does the work for the caller, where that may be. A use of a counted token is spent, whatever comes of it, and the token ends
+   * after its last one.
+   * @throws PermissionDenied; as `work` does
+   */
+  async onBehalfOf<T>(command: Carried, wanted: Wanted, work: (caller: Caller) => Promise<T>): Promise<T> {
+    const { id: commandId, token, admission } = command;
+    const caller = await this.tokens.authenticate(token, { commandId, admission });
+    try {
+      const { operations, path, parameters } = wanted;
+      const isAllowed = operations.some((operation) => caller.acl.allows({ operation, path, parameters }));
+      if (!isAllowed) throw new PermissionDenied();
+      return await work(caller);
+    } finally {
+      await this.endingTokens.afterRequestOf(caller);
+    }
   }
 }
 

@@ -13,7 +13,7 @@ import {
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
 import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
-import { Authorizing } from './authorizing.js';
+import { Authorizing, type Wanted } from './authorizing.js';
 
 /**
  * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
@@ -31,18 +31,19 @@ export class HeldLease {
   ) {}
 
   /** @throws CodedError `permission_denied` when another token asked for the lease; `out_of_time` when the offer has lapsed. */
-  async accept({ token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
-    const caller = await this.tokens.authenticate(token);
+  async accept({ id, token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
     await this.mustHaveAskedFor(caller, leaseId);
     await this.accepting.accept(leaseId, commandId);
     return { leaseId };
   }
 
-  /** @throws CodedError `permission_denied` */
-  async withdraw({ token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
-    const caller = await this.tokens.authenticate(token);
-    if (leaseId === undefined) await this.accepting.withdraw(commandId);
-    else {
+  /** @throws CodedError `permission_denied`, also when another token asked for it. */
+  async withdraw({ id, token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
+    if (leaseId === undefined) {
+      if (!(await this.accepting.withdraw(commandId, caller.token.id))) throw new PermissionDenied();
+    } else {
       await this.mustHaveAskedFor(caller, leaseId);
       await this.accepting.undo(leaseId, commandId);
     }
@@ -55,13 +56,15 @@ export class HeldLease {
    */
   async renew(command: RenewLeaseRequest): Promise<RenewLeaseReply> {
     const { id, leaseId, incrementSeconds } = command;
-    await this.authorizing.check(command, {
+    const wanted: Wanted = {
       operations: ['update'],
       path: 'sys/leases/renew',
       parameters: { lease_id: leaseId, increment: incrementSeconds },
+    };
+    return this.authorizing.onBehalfOf(command, wanted, async () => {
+      const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
+      return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
     });
-    const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
-    return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
   }
 
   /**
@@ -70,14 +73,16 @@ export class HeldLease {
    */
   async revoke(command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
     const { leaseId } = command;
-    await this.authorizing.check(command, {
+    const wanted: Wanted = {
       operations: ['update'],
       path: 'sys/leases/revoke',
       parameters: { lease_id: leaseId, sync: false },
+    };
+    return this.authorizing.onBehalfOf(command, wanted, async () => {
+      if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
+      await this.revoking.ask({ leaseId }, 'revoked');
+      return { leaseId };
     });
-    if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
-    await this.revoking.ask({ leaseId }, 'revoked');
-    return { leaseId };
   }
 
   private async mustHaveAskedFor({ token }: Caller, leaseId: string): Promise<void> {

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Caller } from '#libs/access';
+import { type Caller, LastUse } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
 import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, RoleNotFound } from '#libs/contracts';
 import { Issuing } from '#libs/leases';
@@ -38,10 +38,14 @@ export class IssueLease {
    * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
-    // Counted from here, before anything is read: the row's own deadline starts later and is longer.
+    // Counted from here, before anything is read: the row's own deadline starts later and is longer. The command has been in
+    // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
+    // as half a wait after the asker has left: then its mark refuses the offer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.authorizing.check(command, wantedOf(command));
-    return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
+    return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
+      if (caller.isLastUse) throw new LastUse();
+      return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
+    });
   }
 
   private async issue(command: IssueLeaseRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<IssueLeaseReply> {

@@ -61,7 +61,7 @@ export class IssueUser {
   }
 
   private async offer(
-    { command, mount, seal }: Order,
+    { command, caller, mount, seal }: Order,
     intent: UserIntent,
     key: { accessKeyId: string; secretAccessKey: string },
   ): Promise<IssueLeaseReply> {
@@ -71,6 +71,7 @@ export class IssueUser {
         engineMaxMs: mount.leaseMaxMs ?? 0,
         mountDefaultMs: mount.defaultLeaseTtlSeconds * 1000,
         mountMaxMs: mount.maxLeaseTtlSeconds * 1000,
+        ownerLeftMs: caller.longestLeaseMs(),
       },
       0,
       0,

@@ -1,5 +1,5 @@
 import { NestFactory } from '@nestjs/core';
-import { AccessModule } from '#libs/access';
+import { AccessModule, masterKeysOf } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
 import {
   CommandServer,
@@ -25,7 +25,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
       [
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
-        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        AccessModule.open(...masterKeysOf(env)),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,
@@ -40,6 +40,8 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
   metrics.gauge('leasehold_commands_waiting', 'Commands that wait for any issuer.', () => server.waiting());
   await app.listen();
   return {
+    // What was begun has an end when its caller leaves; the rest is for saying goodbye.
+    stopsWithinMs: env.LEASEHOLD_TIMING.callerWaitMs + 10_000,
     close: async () => {
       await app.close();
       budget.close();

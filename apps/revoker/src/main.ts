@@ -1,5 +1,5 @@
 import { NestFactory } from '@nestjs/core';
-import { AccessModule } from '#libs/access';
+import { AccessModule, masterKeysOf } from '#libs/access';
 import { surroundingsOf } from '#libs/aws';
 import {
   connectionsOf,
@@ -26,7 +26,7 @@ await runService('revoker', revokerEnv, async (env, { logger, health, metrics })
       [
         databaseModule(database, env.LEASEHOLD_DATABASE_POOL),
         redisQueueModule(redis, env.LEASEHOLD_NAMESPACE),
-        AccessModule.open(env.LEASEHOLD_MASTER_KEY),
+        AccessModule.open(...masterKeysOf(env)),
         MetricsModule.of(metrics),
       ],
       env.LEASEHOLD_TIMING,

@@ -1,5 +1,5 @@
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, MasterKeyRefused } from '#libs/access';
+import { AccessModule, MasterKeyRefused, masterKeysOf } from '#libs/access';
 import { AwsAccounts, surroundingsOf } from '#libs/aws';
 import { RolesModule } from '#libs/roles';
 import { databaseModule, databaseOf, readEnvironment, StartRefused } from '#libs/runtime';
@@ -15,7 +15,7 @@ try {
   const app = await NestFactory.createApplicationContext(
     {
       module: class {},
-      imports: [databaseModule(databaseOf(env), 2), AccessModule.open(env.LEASEHOLD_MASTER_KEY), RolesModule],
+      imports: [databaseModule(databaseOf(env), 2), AccessModule.open(...masterKeysOf(env)), RolesModule],
       providers: [Comparison, { provide: AwsAccounts, useValue: accounts }],
     },
     { logger: false, abortOnError: false },

@@ -117,6 +117,10 @@ function nameOf(lease: Lease): string {
 /** An error of AWS as what it means for the row; what is no error of AWS (a lost database) leaves the claim to lapse. */
 function toOutcome(error: unknown): Outcome {
   if (error instanceof AwsRefused) {
+    // AWS is at work on the same user: that says nothing of whether it can be destroyed, as throttling says nothing.
+    if (error.awsCode === 'ConcurrentModification') {
+      return { kind: 'unanswered', error: error.message, throttled: true };
+    }
     const mayBeLag = error.awsCode === 'DeleteConflict';
     return { kind: 'refused', error: error.message, permanent: error.permanent, mayBeLag };
   }

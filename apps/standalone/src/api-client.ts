@@ -7,6 +7,7 @@ export interface Answer {
     lease_duration?: number;
     data?: Record<string, string> | null;
     errors?: string[];
+    sealed?: boolean;
   };
 }
 

@@ -95,19 +95,26 @@ async function run(settings: Settings, stops: (() => Promise<void>)[], toStop: A
   stops.push(() => system.close());
 
   const api = new ApiClient(system.url, rootToken, toStop);
-  if (account && settings.tour) await tour({ api, account, say, stopping: toStop });
-  const steps = await firstSteps(api, settings.aws);
+  const isSealed = (await api.ask('GET', 'sys/seal-status')).body.sealed;
+  if (account && settings.tour && !isSealed) await tour({ api, account, say, stopping: toStop });
+  const steps = isSealed ? [unsealing(settings, folder)] : await firstSteps(api, settings.aws);
   toStop.throwIfAborted();
   say(`
 Leasehold serves at ${system.url} (${simulator ? `AWS is the simulator at ${simulator.url}` : 'real AWS'}).
 Root token: ${rootToken}
 Log: ${logFile}
-
+${isSealed ? 'It is sealed, and answers nobody before it is unsealed.\n' : ''}
 Try:
   export VAULT_ADDR=${system.url} VAULT_TOKEN=${rootToken}
 ${steps.map((step) => `  ${step}`).join('\n')}
 
 Ctrl-C ends everything.`);
+}
+
+/** The key itself is not shown. */
+function unsealing(settings: Settings, folder: DataFolder): string {
+  const key = settings.masterKey ? '$LEASEHOLD_MASTER_KEY' : `$(cat '${folder.file('master-key')}')`;
+  return String.raw`curl -s -X PUT -d "{\"key\":\"${key}\"}" $VAULT_ADDR/v1/sys/unseal`;
 }
 
 async function embeddedDatabase(folder: DataFolder, stops: (() => Promise<void>)[]): Promise<string> {

@@ -103,7 +103,7 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
       GatewayModule.configured(connections(), timing, bus.client(ISSUERS, issueQueue), {
         rates: new RateLimits(options.http?.rates ?? {}),
       }),
-      { logger, health, http: options.http },
+      { logger, health, timing, http: options.http },
     );
     started.push(gateway);
     await bootstrap(gateway, options.rootToken);

@@ -5,17 +5,20 @@ import { databaseIsAway } from '#libs/runtime';
 import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
 import { Acls } from './acls.js';
+import { AppRoles } from './app-roles.js';
 import { Keyring } from './keyring.js';
 import { Policies } from './policies.js';
 import { Policy } from './policy.entity.js';
-import { TokenAcls } from './token-acls.js';
+import { Seal } from './seal.js';
+import { TokenEnds } from './token-ends.js';
+import { TokenRoles } from './token-roles.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
 
 /** Waits while the database is away, as its connection does. */
-function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
+function whenThere(source: DataSource, masterKeys: Buffer[]): Promise<Keyring> {
   return lastValueFrom(
-    defer(() => Keyring.open(source, masterKey)).pipe(
+    defer(() => Keyring.open(source, ...masterKeys)).pipe(
       retry({
         delay: (error) =>
           databaseIsAway(error) instanceof Unavailable ? timer(1_000) : throwError(() => error as Error),
@@ -24,22 +27,25 @@ function whenThere(source: DataSource, masterKey: Buffer): Promise<Keyring> {
   );
 }
 
-/** Tokens, policies and the keyring; `masterKey` is 32 bytes. */
+/** Tokens, policies, the keyring and the seal; a master key is 32 bytes, and the first one is today's. */
 @Module({})
 export class AccessModule {
-  static open(masterKey: Buffer): DynamicModule {
+  static open(...masterKeys: Buffer[]): DynamicModule {
     return {
       module: AccessModule,
       global: true,
       imports: [TypeOrmModule.forFeature([Token, Policy])],
       providers: [
-        Tokens,
         Acls,
-        TokenAcls,
+        AppRoles,
         Policies,
-        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKey) },
+        TokenEnds,
+        TokenRoles,
+        Tokens,
+        Seal,
+        { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKeys) },
       ],
-      exports: [Tokens, TokenAcls, Policies, Keyring],
+      exports: [AppRoles, Policies, TokenEnds, TokenRoles, Tokens, Keyring, Seal],
     };
   }
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { codedErrorWire } from './coded-error-wire.js';
+import { commandQueues, queueing } from './command-queues.js';
 import { acceptLease } from './lease-accept.js';
 import { leaseEvent } from './lease-events.js';
 import { issueLease } from './lease-issue.js';
@@ -33,14 +34,23 @@ export function asyncApi(): Json {
     },
     defaultContentType: 'application/json',
     channels: {
-      commands: {
-        address: '{namespace}.commands',
-        parameters,
-        description:
-          'A durable queue. Messages are not persistent, carry correlation id and reply-to (direct reply-to), and expire with ' +
-          "their caller's wait.",
-        messages: Object.fromEntries(names.map((name) => [name, { $ref: `#/components/messages/${name}` }])),
-      },
+      ...Object.fromEntries(
+        Object.entries(commandQueues('{namespace}')).map(([queue, address]) => [
+          queue,
+          {
+            address,
+            parameters,
+            description:
+              'A durable queue. Messages are not persistent, carry correlation id and reply-to (direct reply-to), and expire ' +
+              `${expiry[queue as keyof typeof expiry]}.`,
+            messages: Object.fromEntries(
+              names
+                .filter((name) => queueOf(name) === queue)
+                .map((name) => [name, { $ref: `#/components/messages/${name}` }]),
+            ),
+          },
+        ]),
+      ),
       answers: {
         address: null,
         description: "The asker's direct reply-to.",
@@ -60,8 +70,8 @@ export function asyncApi(): Json {
           {
             action: 'receive',
             summary: commands[name].summary,
-            channel: { $ref: '#/channels/commands' },
-            messages: [{ $ref: `#/channels/commands/messages/${name}` }],
+            channel: { $ref: `#/channels/${queueOf(name)}` },
+            messages: [{ $ref: `#/channels/${queueOf(name)}/messages/${name}` }],
             reply: {
               channel: { $ref: '#/channels/answers' },
               messages: [{ $ref: `#/channels/answers/messages/${name}Answer` }],
@@ -85,6 +95,10 @@ export function asyncApi(): Json {
   };
 }
 
+const queueOf = (name: keyof typeof commands) => queueing(commands[name].pattern).queue;
+
+const expiry = { issues: "at half of their caller's wait", held: "with their caller's wait" };
+
 const answerRef = (name: string) => `#/components/messages/${name}Answer`;
 
 function command(name: keyof typeof commands): [string, Json] {
@@ -95,7 +109,11 @@ function command(name: keyof typeof commands): [string, Json] {
     answerKey: z.string().describe('32 random bytes, base64url: what the answer is sealed under.'),
   });
   const sealed = jwe("To the issuers' public key: alg ECDH-ES, enc A256GCM.", toSchema(content, 'input'));
-  const payload = object({ pattern: { const: 'sealed' }, data: object({ sealed }), id: { type: 'string' } });
+  const payload = object({
+    pattern: { type: 'string', description: 'Not read.' },
+    data: object({ sealed }),
+    id: { type: 'string' },
+  });
   return [name, { name: pattern, summary, payload }];
 }
 

@@ -45,9 +45,14 @@ export function newIssuerKeys(): { privateKey: string; publicKey: string } {
   };
 }
 
-/** Reads the issuers' private key. Throws when the text is none; the error does not repeat it. */
-export function parseIssuerPrivateKey(text: string): KeyObject {
-  return ofCurve(createPrivateKey({ key: Buffer.from(text, 'base64'), format: 'der', type: 'pkcs8' }));
+/**
+ * Reads the issuers' private keys: one, or several with commas between them while the key is changed, the newest first.
+ * Throws when one of them is none; the error does not repeat it.
+ */
+export function parseIssuerPrivateKeys(text: string): KeyObject[] {
+  return text
+    .split(',')
+    .map((key) => ofCurve(createPrivateKey({ key: Buffer.from(key, 'base64'), format: 'der', type: 'pkcs8' })));
 }
 
 /** Reads the issuers' public key. Throws when the text is none. */
@@ -68,13 +73,10 @@ export async function sealCommand(publicKey: KeyObject, pattern: string, body: u
   return { sealed, answerKey };
 }
 
-/** @throws InvalidRequest when it was not sealed to this key, or was changed on its way. */
-export async function openCommand(privateKey: KeyObject, sealed: unknown): Promise<OpenedCommand> {
+/** @throws InvalidRequest when it was sealed to none of these keys, or was changed on its way. */
+export async function openCommand(privateKeys: KeyObject[], sealed: unknown): Promise<OpenedCommand> {
   try {
-    const { plaintext } = await compactDecrypt(sealed as string, privateKey, {
-      keyManagementAlgorithms: [commandSeal.alg],
-      contentEncryptionAlgorithms: [commandSeal.enc],
-    });
+    const plaintext = await openedByAny(privateKeys, sealed as string);
     const { pattern, body, answerKey } = JSON.parse(Buffer.from(plaintext).toString()) as Record<string, unknown>;
     const key = Buffer.from(answerKey as string, 'base64url');
     if (typeof pattern !== 'string' || key.length !== 32) throw new Error('incomplete');
@@ -89,6 +91,20 @@ export async function openCommand(privateKey: KeyObject, sealed: unknown): Promi
     };
   } catch (cause) {
     throw new InvalidRequest("The command cannot be opened: seal it to the issuers' public key.", { cause });
+  }
+}
+
+/** Nothing outside of the seal says which of the keys it was sealed to: the newest is tried first. */
+async function openedByAny([newest, ...older]: KeyObject[], sealed: string): Promise<Uint8Array> {
+  try {
+    const { plaintext } = await compactDecrypt(sealed, newest!, {
+      keyManagementAlgorithms: [commandSeal.alg],
+      contentEncryptionAlgorithms: [commandSeal.enc],
+    });
+    return plaintext;
+  } catch (error) {
+    if (older.length === 0) throw error;
+    return openedByAny(older, sealed);
   }
 }
 

@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'revocation_failed'
   | 'out_of_time'
   | 'unavailable'
+  | 'sealed'
   | 'internal';
 
 /** An error with a code that travels: its message is a sentence for the caller and holds no secret. */
@@ -116,6 +117,13 @@ export class Observing extends CodedError {
       'Credentials are not issued now: the system was restored, and an operator compares it with AWS first.',
       { retryable: true },
     );
+  }
+}
+
+/** An operator has sealed the system: it serves nobody until it is unsealed (contract.md 1.8: clients look for this text). */
+export class Sealed extends CodedError {
+  constructor() {
+    super('sealed', 'Vault is sealed', { retryable: true });
   }
 }
 

@@ -1,5 +1,6 @@
 export * from './async-api.js';
 export * from './coded-error-wire.js';
+export * from './command-queues.js';
 export * from './envelope.js';
 export * from './errors.js';
 export * from './go-duration.js';

@@ -4,6 +4,7 @@ import { command } from './command.js';
 /**
  * Says that nobody waits for an issue any more: it is refused where it has not begun, and taken back where it has. Of an
  * issue with an idempotency key, which a second try may be waiting for, it says so of an offered lease alone: `leaseId`.
+ * The token must be the one that asked.
  */
 export const withdrawLease = {
   pattern: 'lease.withdraw',

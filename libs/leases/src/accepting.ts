@@ -1,5 +1,5 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { tokenIsAlive } from '#libs/access';
+import { notSealed, tokenIsAlive } from '#libs/access';
 import { OutOfTime } from '#libs/contracts';
 import { defer, lastValueFrom, mergeMap, race, ReplaySubject, retry, throwError, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
@@ -31,7 +31,8 @@ export class Accepting implements OnApplicationShutdown {
    * are asked for while a batch is at the database go together as the next one. Asked again, it says so again.
    * @param keyedCommandId the command, where that had an idempotency key: several may be given its credential, and an
    * acceptance is undone when none of them has it.
-   * @throws OutOfTime when the offer has lapsed, or the token or the mount has ended: it is being taken back.
+   * @throws OutOfTime when the offer has lapsed, the token or the mount has ended, or the system was sealed: it is
+   * being taken back.
    */
   async accept(leaseId: string, keyedCommandId?: string): Promise<void> {
     // Before the lease itself is looked at: whoever undoes it meanwhile has ended it by then, or sees that we hold it.
@@ -69,6 +70,7 @@ export class Accepting implements OnApplicationShutdown {
          where id = any($1) and state = 'offered' and due_at > now()
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
            and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null)
+           and ${notSealed}
          returning id, due_at
        ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
       [ids],
@@ -110,16 +112,22 @@ export class Accepting implements OnApplicationShutdown {
   }
 
   /**
-   * Leaves a mark that nobody waits for this command any more: an intent that is not there yet is refused, an offer
-   * that is already made goes back.
+   * Leaves a mark that nobody waits for this command any more: an intent of the same token that is not there yet is
+   * refused, an offer that is already made goes back.
+   * @returns false when another token has the command: nothing is done.
    */
-  async withdraw(commandId: string): Promise<void> {
-    await this.manager.query(
-      `insert into commands (id, withdrawn_at, forget_at) values ($1, now(), now() + $2 * interval '1 ms')
-       on conflict (id) do update set withdrawn_at = now()`,
-      [commandId, this.timing.commandMemoryMs],
-    );
+  async withdraw(commandId: string, tokenId: string): Promise<boolean> {
+    const marked = (await this.manager.query(
+      `with marked as (
+         insert into commands as c (id, token_id, withdrawn_at, forget_at)
+         values ($1, $2, now(), now() + $3 * interval '1 ms')
+         on conflict (id) do update set withdrawn_at = now() where coalesce(c.token_id, $2) = $2 returning id
+       ) select id from marked`,
+      [commandId, tokenId, this.timing.commandMemoryMs],
+    )) as unknown[];
+    if (marked.length === 0) return false;
     this.alarms.setSoon(await this.takeBack(this.manager, `command_id = $1 and state = 'offered'`, commandId));
+    return true;
   }
 
   private async undoOnce(leaseId: string, keyedCommandId: string | undefined): Promise<void> {

@@ -1,6 +1,7 @@
 export * from './accepting.js';
 export * from './alarms.js';
 export * from './counting.js';
+export * from './ending-tokens.js';
 export * from './finding.js';
 export * from './foreign-users.js';
 export * from './idempotent-answers.js';

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { tokenIsAlive } from '#libs/access';
-import { NoRoute, OutOfTime, OverBudget, PermissionDenied } from '#libs/contracts';
+import { notSealed, tokenIsAlive } from '#libs/access';
+import { NoRoute, OutOfTime, OverBudget, PermissionDenied, Sealed } from '#libs/contracts';
 import { freezes } from '#libs/roles';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
@@ -55,6 +55,15 @@ export interface StsLease extends Opening {
 /** A command may be tried again twice: by a delivery after its worker died, or when AWS's answer was lost. */
 const mostAttempts = 3;
 
+/** Of the insert of a command `c`: the mark that another token left under its id gives way, and nothing else does. */
+const unlessOwn = `on conflict (id) do update set lease_id = excluded.lease_id, token_id = excluded.token_id,
+  withdrawn_at = null, forget_at = excluded.forget_at where c.lease_id is null and c.token_id <> excluded.token_id`;
+
+/** Selects a row for a command that was delivered or withdrawn before: what `unlessOwn` does not give way to. */
+function knownCommand(id: string, token: string): string {
+  return `select 1 from commands where id = ${id} and coalesce(lease_id is not null or token_id = ${token}::uuid, true)`;
+}
+
 const mountIsAlive = `(tainted_at is null and removed_at is null)`;
 
 /** What the issuer writes: intents, offers, and what becomes of an issue that failed. */
@@ -82,17 +91,17 @@ export class Issuing {
    * @throws OverBudget when its account has no place for another user, its role or token has as many leases as it may
    * have, or issuing is frozen.
    * @throws OutOfTime when the command was settled before, or its caller has left.
-   * @throws PermissionDenied when the token has ended, NoRoute when the mount has.
+   * @throws Sealed when the system was sealed, PermissionDenied when the token has ended, NoRoute when the mount has.
    */
   async open(intent: UserIntent): Promise<CountStanding> {
     for (;;) {
       const [opened] = await this.withinLimits(intent, (manager) => this.openIn(manager, intent));
       if (opened) return opened.countIsDue ? 'due' : 'fresh';
       const [found] = (await this.manager.query(
-        `select exists (select 1 from commands where id = $1) as known, count_due_at is not null as counted,
+        `select exists (${knownCommand('$1', '$4')}) as known, count_due_at is not null as counted,
            ${placesLeft('$3')} > 0 as "hasPlace", foreign_users as "foreignUsers", quota
          from (select 1) one left join aws_accounts on aws_accounts.id = $2`,
-        [intent.commandId, intent.accountId, intent.usersPerAccount],
+        [intent.commandId, intent.accountId, intent.usersPerAccount, intent.tokenId],
       )) as (Users & { known: boolean; counted: boolean; hasPlace: boolean })[];
       if (found!.known) {
         await this.reopen(intent, null);
@@ -110,8 +119,8 @@ export class Issuing {
       `with allowed as (${allowed(intent)}), place as (
          ${placeForUser('$9', '$14')}
        ), command as (
-         insert into commands (id, lease_id) select $1, $2 from allowed, place where count_due_at is not null
-         on conflict (id) do nothing returning id
+         insert into commands as c (id, lease_id, token_id)
+         select $1, $2, $3::uuid from allowed, place where count_due_at is not null ${unlessOwn} returning id
        ), intent as (${insertIntent('command')})
        select count_due_at <= now() as "countIsDue" from intent, place`,
       [...this.intentValues(intent), intent.usersPerAccount],
@@ -130,10 +139,10 @@ export class Issuing {
     const takenBack = await this.manager.transaction(async (manager) => {
       await lockLimits(manager, intent);
       const [command] = (await manager.query(
-        `select lease_id, attempts, withdrawn_at from commands where id = $1 for update`,
-        [intent.commandId],
+        `select lease_id, attempts, withdrawn_at from commands where id = $1 and coalesce(token_id, $2) = $2 for update`,
+        [intent.commandId, intent.tokenId],
       )) as { lease_id: string | null; attempts: number; withdrawn_at: Date | null }[];
-      if (!command) throw new OutOfTime(); // forgotten meanwhile
+      if (!command) throw new OutOfTime(); // forgotten meanwhile, or another token's
       const inForce = spent === null || command.lease_id === spent;
       if (command.withdrawn_at || command.attempts >= mostAttempts || !command.lease_id || !inForce)
         throw new OutOfTime();
@@ -253,8 +262,8 @@ export class Issuing {
     for (;;) {
       const [opened] = (await manager.query(
         `with allowed as (${allowed(lease)}), command as (
-           insert into commands (id, lease_id, forget_at)
-           select $1, $2, $12::timestamptz + $13 * interval '1 ms' from allowed on conflict (id) do nothing returning id
+           insert into commands as c (id, lease_id, token_id, forget_at)
+           select $1, $2, $3::uuid, $12::timestamptz + $13 * interval '1 ms' from allowed ${unlessOwn} returning id
          )
          insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
            account_id, request_id, access_key_id, expires_at, due_at, credential_type, state, renewable, issued_at, accepted_at)
@@ -269,7 +278,7 @@ export class Issuing {
         ],
       )) as { ttlMs: number }[];
       if (opened) return opened.ttlMs;
-      const [command] = (await manager.query(`select 1 from commands where id = $1`, [lease.commandId])) as unknown[];
+      const [command] = (await manager.query(knownCommand('$1', '$2'), [lease.commandId, lease.tokenId])) as unknown[];
       if (command) throw new OutOfTime();
       await requireAllowed(manager, lease);
     }
@@ -347,7 +356,7 @@ function placeForUser(account: string, usersPerAccount: string): string {
 function allowed({ limited }: Asker): string {
   const isLimited = limited.role || limited.token;
   return `select 1 from tokens, mounts
-    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive}
+    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive} and ${notSealed}
       and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
       ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
 }
@@ -393,10 +402,10 @@ function noPlace({ accountId, usersPerAccount }: UserIntent, { foreignUsers, quo
   );
 }
 
-/** Refuses when token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
+/** Refuses when the system is sealed, token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
 async function requireAllowed(manager: EntityManager, { mountId, roleName, tokenId }: Asker): Promise<void> {
   const [found] = (await manager.query(
-    `select exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
+    `select ${notSealed} as open, exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
        exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
        (select path from mounts where id = $1) as path,
        (select json_build_object('ofToken', token_id is not null, 'ofRole', role_name is not null, 'reason', reason,
@@ -406,13 +415,15 @@ async function requireAllowed(manager: EntityManager, { mountId, roleName, token
         from (${limitsOf('$1', '$2', '$3')}) limits where used >= most limit 1) as "limit"`,
     [mountId, roleName, tokenId],
   )) as {
+    open: boolean;
     token: boolean;
     mount: boolean;
     path: string;
     freeze: { ofToken: boolean; ofRole: boolean; reason: string; since: string } | null;
     limit: { kind: 'role' | 'token'; most: number } | null;
   }[];
-  const { token, mount, path, freeze, limit } = found!;
+  const { open, token, mount, path, freeze, limit } = found!;
+  if (!open) throw new Sealed();
   if (!token) throw new PermissionDenied();
   if (!mount) throw new NoRoute(`no handler for route "${path}". route entry or namespace is tainted.`);
   if (freeze) {

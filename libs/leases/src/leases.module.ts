@@ -5,6 +5,7 @@ import { alarmQueue } from '#libs/contracts';
 import { Accepting } from './accepting.js';
 import { Alarms } from './alarms.js';
 import { Counting } from './counting.js';
+import { EndingTokens } from './ending-tokens.js';
 import { Finding } from './finding.js';
 import { ForeignUsers } from './foreign-users.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
@@ -22,6 +23,7 @@ const rooms = [
   Accepting,
   Alarms,
   Counting,
+  EndingTokens,
   Finding,
   ForeignUsers,
   IdempotentAnswers,

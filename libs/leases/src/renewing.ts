@@ -23,6 +23,7 @@ interface Locked {
   leaseMaxMs: number | null;
   mountDefaultS: string;
   mountMaxS: string;
+  ownerLeftMs: number | null;
 }
 
 /** Renewal: one locked row, the current `config/lease`, no call to AWS (contract.md 4.3). */
@@ -55,8 +56,9 @@ export class Renewing {
            extract(epoch from now() - l.issued_at)::float8 * 1000 as "ageMs",
            extract(epoch from l.expires_at - now())::float8 * 1000 as "leftMs",
            m.lease_ms as "leaseMs", m.lease_max_ms as "leaseMaxMs",
-           m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS"
-         from leases l join mounts m on m.id = l.mount_id
+           m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS",
+           case when t.type = 'batch' then extract(epoch from t.expires_at - now())::float8 * 1000 end as "ownerLeftMs"
+         from leases l join mounts m on m.id = l.mount_id join tokens t on t.id = l.token_id
          where l.id = $1 and (l.state in ('active', 'revoking') and l.accepted_at is not null or l.state = 'irrevocable')
          for update of l`,
         [leaseId],
@@ -75,6 +77,7 @@ export class Renewing {
         engineMaxMs: lease.leaseMaxMs ?? 0,
         mountDefaultMs: Number(lease.mountDefaultS) * 1000,
         mountMaxMs: Number(lease.mountMaxS) * 1000,
+        ownerLeftMs: lease.ownerLeftMs ?? undefined,
       };
       const granted = ttl(rules, incrementMs, lease.ageMs);
       const [row] = (await manager.query(

@@ -6,15 +6,15 @@ import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
 
-/** Which leases to take back: one, all below a prefix of whole path segments, or all of a mount. */
-export type Which = { leaseId: string } | { prefix: string } | { mountId: string };
+/** Which leases to take back: one, all below a prefix of whole path segments, all of a mount, or all living ones of tokens. */
+export type Which = { leaseId: string } | { prefix: string } | { mountId: string } | { tokenIds: string[] };
 
 /** How a try to destroy went; the row's next state follows from it in one place. */
 export type Outcome =
   | { kind: 'gone'; reason?: EndReason }
   /** AWS says that there is no such user; `wasHeld`: its credential had been handed over. */
   | { kind: 'absent'; wasHeld: boolean }
-  /** No answer, or asked to slow down (`throttled`): tried again soon, and not counted. */
+  /** No answer, or asked to come again later (`throttled`): tried again soon, and not counted. */
   | { kind: 'unanswered'; error: string; throttled: boolean }
   /** `mayBeLag`: of a young user it says nothing yet, since lists and look-ups lag behind. */
   | { kind: 'refused'; error: string; permanent: boolean; mayBeLag: boolean }
@@ -351,6 +351,8 @@ function someOfEachMount<Lease extends { mountId: string }>(leases: Lease[]): Le
 export function conditionOf(which: Which): [string, unknown[]] {
   if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
   if ('mountId' in which) return [`mount_id = $1`, [which.mountId]];
+  if ('tokenIds' in which)
+    return [`token_id = any($1) and state in ('issuing', 'offered', 'active')`, [which.tokenIds]];
   const prefix = which.prefix.replace(/\/+$/, '');
   return [`(id = $1 or (id >= $2 and id < $3))`, [prefix, `${prefix}/`, `${prefix}0`]];
 }

@@ -79,7 +79,10 @@ export class Sweeping {
     }
   }
 
-  /** Forgets kept answers at the end of their window, command ids a day after their lease, ended rows after the retention time. */
+  /**
+   * Forgets kept answers at the end of their window, command ids a day after their lease, ended rows after the retention time,
+   * ended tokens when no lease names them any more, and secret ids that open nothing.
+   */
   async forget(): Promise<void> {
     await this.repeat(
       `with old as (select id from idempotent_answers where ends_at <= now() limit ${batch} for update skip locked),
@@ -99,6 +102,33 @@ export class Sweeping {
          gone as (delete from leases using old where leases.id = old.id returning 1)
        select count(*)::int as count from gone`,
       [this.timing.retentionMs],
+    );
+    await this.forgetTokens();
+  }
+
+  private async forgetTokens(): Promise<void> {
+    await this.repeat(
+      `with old as (select command_id from token_uses where forget_at <= now() limit ${batch} for update skip locked),
+         gone as (delete from token_uses u using old where u.command_id = old.command_id returning 1)
+       select count(*)::int as count from gone`,
+      [],
+    );
+    await this.repeat(
+      `with old as (
+         select id, exists (select 1 from leases where token_id = tokens.id) as named
+         from tokens where forget_at <= now() limit ${batch} for update skip locked
+       ), kept as (
+         update tokens set forget_at = now() + $1 * interval '1 ms' from old where tokens.id = old.id and old.named
+       ), gone as (
+         delete from tokens using old where tokens.id = old.id and not old.named
+       ) select count(*)::int as count from old`,
+      [this.timing.commandMemoryMs],
+    );
+    await this.repeat(
+      `with old as (select hash from app_role_secret_ids where expires_at <= now() limit ${batch} for update skip locked),
+         gone as (delete from app_role_secret_ids s using old where s.hash = old.hash returning 1)
+       select count(*)::int as count from gone`,
+      [],
     );
   }
 

@@ -9,6 +9,8 @@ export interface TtlRules {
   /** The mount's tune. */
   mountDefaultMs: number;
   mountMaxMs: number;
+  /** What is left of the token whose end is the lease's; absent = it does not bound it. */
+  ownerLeftMs?: number;
 }
 
 /** A TTL and, where it was cut, what was wanted and what was left; milliseconds. */
@@ -34,7 +36,7 @@ export function effectiveMaxMs(rules: TtlRules): number {
  * @throws InvalidRequest when the lease is past its max TTL.
  */
 export function ttl(rules: TtlRules, incrementMs: number, ageMs: number): Ttl {
-  const limitMs = effectiveMaxMs(rules) - ageMs;
+  const limitMs = Math.min(effectiveMaxMs(rules) - ageMs, rules.ownerLeftMs ?? Infinity);
   if (limitMs <= 0) throw new InvalidRequest('past the max TTL, cannot renew');
   const wantedMs = firstSet(incrementMs, rules.engineTtlMs, rules.mountDefaultMs) ?? untouchedTtlMs;
   if (wantedMs <= limitMs) return { ttlMs: wantedMs };

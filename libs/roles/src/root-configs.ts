@@ -52,15 +52,18 @@ export class RootConfigs {
    */
   async write(mountId: string, write: RootConfigWrite): Promise<void> {
     const { secretKey, ...settings } = write;
-    const sealed =
-      secretKey === undefined ? undefined : secretKey && (await this.keyring.seal(secretKey, purpose(mountId)));
     await this.manager.transaction(async (manager) => {
       await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root config'), hashtext($1))`, [mountId]);
-      const current = await manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
+      // Locked: what is copied from it must not be sealed again, and its term ended, meanwhile.
+      const current = await manager.findOne(RootConfig, {
+        where: { mountId, supersededAt: IsNull() },
+        lock: { mode: 'pessimistic_write' },
+      });
       const merged = { ...untouched, ...current?.settings, ...settings };
       if (merged.stsFallbackEndpoints.length !== merged.stsFallbackRegions.length) {
         throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
       }
+      const sealed = secretKey && (await this.keyring.seal(secretKey, purpose(mountId), manager));
       await manager.update(RootConfig, { mountId, supersededAt: IsNull() }, { supersededAt: () => 'now()' });
       await manager.insert(RootConfig, {
         mountId,

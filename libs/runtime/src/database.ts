@@ -25,19 +25,32 @@ function options({ url, tls }: Reached, poolSize: number): DataSourceOptions {
   };
 }
 
+async function connected(database: Reached): Promise<DataSource> {
+  try {
+    return await new DataSource(options(database, 2)).initialize();
+  } catch (error) {
+    refuseUntrusted('DATABASE', error);
+    throw new StartRefused(`The database at DATABASE_URL cannot be reached: ${(error as Error).message}.`);
+  }
+}
+
+/** @throws StartRefused when the database cannot be reached, or its schema is older than this build. */
+export async function requireDatabase(database: Reached): Promise<void> {
+  const source = await connected(database);
+  try {
+    await refuseOlderSchema(source);
+  } finally {
+    await source.destroy();
+  }
+}
+
 /**
  * Brings the schema of the database to the newest version. A step of its own, never run by a service at its start.
  * Two at once are safe: an advisory lock lets one through, the other finds nothing left to do.
  * @returns the names of the migrations that were run.
  */
 export async function migrate(database: Reached): Promise<string[]> {
-  const source = new DataSource(options(database, 2));
-  try {
-    await source.initialize();
-  } catch (error) {
-    refuseUntrusted('DATABASE', error);
-    throw new StartRefused(`The database at DATABASE_URL cannot be reached: ${(error as Error).message}.`);
-  }
+  const source = await connected(database);
   const lock = source.createQueryRunner();
   try {
     await lock.query(`select pg_advisory_lock(hashtext('leasehold migrations'))`);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { z } from 'zod';
 import { StartRefused } from './start-refused.js';
 
@@ -64,12 +64,14 @@ export function parsed<T>(parse: (text: string) => T, wrong: string) {
 /**
  * Reads the environment of a service by its schema. An empty variable counts as absent, and `NAME_FILE` names a file that
  * holds the value of `NAME`.
+ * @param warn hears a sentence for each file that every user of the machine may read.
  * @throws StartRefused with one sentence that names every variable that is missing or wrong.
  */
 export function readEnvironment<Schema extends z.ZodObject>(
   service: string,
   schema: Schema,
   env: NodeJS.ProcessEnv,
+  warn: (sentence: string) => void = (sentence) => process.stderr.write(`${sentence}\n`),
 ): z.output<Schema> {
   const unreadable: string[] = [];
   const given: Record<string, string> = {};
@@ -77,6 +79,9 @@ export function readEnvironment<Schema extends z.ZodObject>(
     const file = env[`${name}_FILE`];
     const value = env[name] || (file && contentOf(file, () => unreadable.push(`${name}_FILE cannot be read`)));
     if (value) given[name] = value;
+    if (value && !env[name] && !isPublic.test(name) && isOpenToAll(file!)) {
+      warn(`Every user of this machine may read the file in ${name}_FILE: take that right away with "chmod o-r".`);
+    }
   }
   const read = schema.safeParse(given);
   const faults = [
@@ -98,4 +103,11 @@ function contentOf(file: string, unreadable: () => void): string {
     unreadable();
     return '';
   }
+}
+
+/** Keys and certificates that anybody may read. */
+const isPublic = /_(PUBLIC_KEY|CA|CERT)$/;
+
+function isOpenToAll(file: string): boolean {
+  return process.platform !== 'win32' && (statSync(file).mode & 0o004) !== 0; // Windows keeps rights elsewhere
 }

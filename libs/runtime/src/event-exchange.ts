@@ -3,7 +3,7 @@ import { Logger } from '@nestjs/common';
 import { type AmqpConnectionManager, connect } from 'amqp-connection-manager';
 import type { ConfirmChannel } from 'amqplib';
 import { eventExchange } from '#libs/contracts';
-import type { Broker } from './rabbitmq.js';
+import { type Broker, keptConnection } from './rabbitmq.js';
 
 /** Longest wait for the broker to confirm, milliseconds: the events' rows are locked for so long. */
 const confirmsWithinMs = 5_000;
@@ -35,11 +35,7 @@ export class EventExchange implements EventSink {
 
   constructor(broker: Broker) {
     this.exchange = eventExchange(broker.namespace);
-    this.connection = connect([broker.url], {
-      heartbeatIntervalInSeconds: 5,
-      reconnectTimeInSeconds: 1,
-      connectionOptions: { noDelay: true, timeout: 5_000, ...broker.tls },
-    });
+    this.connection = connect([broker.url], keptConnection(broker));
     this.firstTry = new Promise((tried) => {
       this.connection.once('connect', tried);
       this.connection.once('connectFailed', tried);

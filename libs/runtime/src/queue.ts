@@ -3,6 +3,7 @@ import { type DynamicModule, Logger } from '@nestjs/common';
 import { createPostgresBackend, Queue, runMigrations, setDefaultBackendFactory, Worker } from 'bullmq';
 import pg from 'pg';
 import type { Reached } from './connections.js';
+import { answers } from './health.js';
 
 /** Creates or updates BullMQ's own tables (schema `bullmq`) in a database. */
 export async function migrateQueue({ url, tls }: Reached): Promise<void> {
@@ -27,6 +28,11 @@ class ToldQueue extends Queue {
   constructor(...given: ConstructorParameters<typeof Queue>) {
     super(...given);
     this.on('error', (error) => tell(this.name, error));
+  }
+
+  /** A server that is frozen gives no answer to the goodbye, one that is away refuses it: the connection ends with the process. */
+  override async close(): Promise<void> {
+    await answers(() => super.close());
   }
 }
 

@@ -9,13 +9,15 @@ import {
   type RmqRecordOptions,
   ServerRMQ,
 } from '@nestjs/microservices';
-import type { Channel, ConsumeMessage, Options } from 'amqplib';
+import type { Channel, ConsumeMessage } from 'amqplib';
 import {
   type Answer,
+  commandQueues,
   fromWire,
   InvalidRequest,
   openAnswer,
   openCommand,
+  queueing,
   type SealedCommand,
   sealCommand,
   toWire,
@@ -30,17 +32,12 @@ export interface Broker extends Reached {
   namespace: string;
 }
 
-/** Of both ends: a queue declared in two ways is refused by the broker, and the refusal ends the connection. */
-const commandQueue = (broker: Broker) => ({
-  urls: [broker.url],
-  queue: `${broker.namespace}.commands`,
-  queueOptions: { durable: true },
-  socketOptions: {
-    heartbeatIntervalInSeconds: 5,
-    reconnectTimeInSeconds: 1,
-    // Without it an answer waits 40 ms for the acknowledgement of the frame before it.
-    connectionOptions: { noDelay: true, timeout: 5_000, ...broker.tls },
-  },
+/** How a connection to the broker is kept. */
+export const keptConnection = ({ tls }: Broker) => ({
+  heartbeatIntervalInSeconds: 5,
+  reconnectTimeInSeconds: 1,
+  // Without it an answer waits 40 ms for the acknowledgement of the frame before it.
+  connectionOptions: { noDelay: true, timeout: 5_000, ...tls },
 });
 
 /** What keeps the connection to the broker, and makes it anew. */
@@ -95,18 +92,21 @@ type Response = { sealed: string } | { error: unknown };
  */
 export class CommandServer extends ServerRMQ {
   private readonly log = new Logger(CommandServer.name);
-  private readonly consumerTag = randomUUID();
+  /** The names of our subscriptions, by queue. */
+  private readonly consumerTags: Map<string, string>;
   private consuming: Channel | null = null;
   private inFlight = 0;
   private drained: (() => void) | null = null;
 
-  /** `prefetch`: commands at work at once. */
+  /** `privateKeys`: whatever is sealed to one of them is opened; `prefetch`: commands at work at once, of each queue. */
   constructor(
     broker: Broker,
-    private readonly privateKey: KeyObject,
+    private readonly privateKeys: KeyObject[],
     private readonly prefetch: number,
   ) {
-    super(commandQueue(broker));
+    super({ urls: [broker.url], socketOptions: keptConnection(broker) });
+    const queues = Object.values(commandQueues(broker.namespace));
+    this.consumerTags = new Map(queues.map((queue) => [queue, randomUUID()]));
   }
 
   /** Resolves while the broker is connected and commands can come. */
@@ -114,11 +114,12 @@ export class CommandServer extends ServerRMQ {
     if (!this.consuming) throw new Error('the broker is away');
   };
 
-  /** Commands that wait in the queue for any issuer. */
+  /** Commands that wait in the queues for any issuer. */
   async waiting(): Promise<number> {
-    if (!this.consuming) throw new Error('the broker is away');
-    const { queue, queueOptions } = this;
-    return (await this.consuming.assertQueue(queue as string, queueOptions)).messageCount;
+    const { consuming } = this;
+    if (!consuming) throw new Error('the broker is away');
+    const queues = await Promise.all([...this.consumerTags.keys()].map((queue) => declared(consuming, queue)));
+    return queues.reduce((sum, { messageCount }) => sum + messageCount, 0);
   }
 
   /** Commands at work now. */
@@ -137,16 +138,22 @@ export class CommandServer extends ServerRMQ {
     channel.once('close', () => {
       if (this.consuming === channel) this.consuming = null;
     });
-    const { queue, queueOptions, consumerTag } = this;
-    await channel.assertQueue(queue as string, queueOptions as Options.AssertQueue);
     await channel.prefetch(this.prefetch);
-    await channel.consume(queue as string, (message) => void this.handleMessage(message, channel), { consumerTag });
+    for (const queue of this.consumerTags.keys()) await this.subscribe(channel, queue);
     this.consuming = channel;
     callback();
   }
 
+  private async subscribe(channel: Channel, queue: string): Promise<void> {
+    await declared(channel, queue);
+    const take = (message: ConsumeMessage | null) =>
+      void (message ? this.handleMessage(message, channel) : this.subscribeAgain(channel, queue));
+    await channel.consume(queue, take, { consumerTag: this.consumerTags.get(queue)! });
+  }
+
   override async close(): Promise<void> {
-    await this.consuming?.cancel(this.consumerTag).catch(() => undefined); // a channel that is gone consumes nothing
+    for (const consumerTag of this.consumerTags.values())
+      await this.consuming?.cancel(consumerTag).catch(() => undefined); // a channel that is gone consumes nothing
     if (this.inFlight > 0) {
       await new Promise<void>((resolve) => {
         this.drained = resolve;
@@ -157,8 +164,7 @@ export class CommandServer extends ServerRMQ {
     await goodbye(connection?.close());
   }
 
-  override async handleMessage(delivery: object | null, channel: Channel): Promise<void> {
-    if (!delivery) return this.subscribeAgain(channel);
+  override async handleMessage(delivery: object, channel: Channel): Promise<void> {
     const message = delivery as ConsumeMessage;
     this.inFlight += 1;
     const { replyTo, correlationId } = message.properties as { replyTo?: string; correlationId?: string };
@@ -184,10 +190,11 @@ export class CommandServer extends ServerRMQ {
   }
 
   /** The broker ended the subscription, as it does when the queue is deleted: made anew, commands come again. */
-  private async subscribeAgain(channel: Channel): Promise<void> {
+  private async subscribeAgain(channel: Channel, queue: string): Promise<void> {
     this.consuming = null;
     try {
-      await this.setupChannel(channel, () => undefined);
+      await this.subscribe(channel, queue);
+      this.consuming = channel;
     } catch (error) {
       this.log.warn({ msg: 'commands cannot be subscribed to', error: String(error) });
       (this.server as ConnectionManager).reconnect();
@@ -197,7 +204,7 @@ export class CommandServer extends ServerRMQ {
   private async respond(message: ConsumeMessage): Promise<Response> {
     let command;
     try {
-      command = await openCommand(this.privateKey, sealedIn(message));
+      command = await openCommand(this.privateKeys, sealedIn(message));
     } catch (error) {
       // There is no key to seal this under, and nothing in it that the broker's owner does not know.
       return { error: toWire(error) };
@@ -217,6 +224,11 @@ export class CommandServer extends ServerRMQ {
   }
 }
 
+/** A queue as every issuer declares it: one declared in two ways is refused by the broker, and the refusal ends the connection. */
+function declared(channel: Channel, queue: string) {
+  return channel.assertQueue(queue, { durable: true });
+}
+
 function sealedIn(message: ConsumeMessage): unknown {
   try {
     const packet = JSON.parse(message.content.toString()) as { data?: { sealed?: unknown } } | null;
@@ -227,16 +239,19 @@ function sealedIn(message: ConsumeMessage): unknown {
 }
 
 /**
- * Sends commands, sealed, each with an end: what its asker no longer waits for is dropped by the broker. A lost connection
- * fails at once what was under way, since its answers can never arrive.
+ * Sends commands, sealed, each with an end after which the broker drops it. A lost connection fails at once what was under
+ * way, since its answers can never arrive.
  */
 export class CommandClient extends ClientRMQ {
   private readonly publicKey: KeyObject;
+  private readonly queues: ReturnType<typeof commandQueues>;
 
   constructor({ broker, publicKey }: { broker: Broker; publicKey: KeyObject }) {
-    // The queue is the issuers'; who sends needs no right to declare it.
-    super({ ...commandQueue(broker), noAssert: true, persistent: false } as never);
+    // To the default exchange, by the queue's name: the queues are the issuers', who sends needs no right to declare them.
+    const routing = { wildcards: true, exchange: '', persistent: false };
+    super({ urls: [broker.url], socketOptions: keptConnection(broker), ...routing } as never);
     this.publicKey = publicKey;
+    this.queues = commandQueues(broker.namespace);
   }
 
   /**
@@ -244,18 +259,20 @@ export class CommandClient extends ClientRMQ {
    * Error when the broker was not reached, or the answer is not an issuer's.
    */
   override send<Reply>(pattern: string, command: unknown): Observable<Reply> {
+    const { waitMs } = command as { waitMs: number };
+    const { queue, partOfWait } = queueing(pattern);
     return defer(() => sealCommand(this.publicKey, pattern, command)).pipe(
       concatMap((sealed) =>
         super
-          .send<Response>('sealed', this.message(sealed, (command as { waitMs: number }).waitMs))
+          .send<Response>(this.queues[queue], this.message(sealed, partOfWait * waitMs))
           .pipe(concatMap((response) => opened(sealed, response) as Promise<Reply>)),
       ),
       catchError((error: unknown) => throwError(() => asError(error))),
     );
   }
 
-  private message(command: SealedCommand, waitMs: number): RmqRecord {
-    const options = { expiration: Math.ceil(waitMs), mandatory: true };
+  private message(command: SealedCommand, expiresMs: number): RmqRecord {
+    const options = { expiration: Math.ceil(expiresMs), mandatory: true };
     return new RmqRecord({ sealed: command.sealed }, options as RmqRecordOptions);
   }
 
@@ -275,7 +292,8 @@ export class CommandClient extends ClientRMQ {
     channel.on('return', (message: ConsumeMessage) => {
       this.fail(message.properties.correlationId as string, 'No issuer has ever listened here.');
     });
-    await super.setupChannel(channel, resolve);
+    await this.consumeChannel(channel);
+    resolve();
   }
 
   override registerDisconnectListener(client: never): void {

@@ -36,7 +36,8 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
   // The SDK's version is pinned, and tried on the Node that the project asks for.
   process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
   try {
-    const env = readEnvironment(name, schema, process.env);
+    const warnings: string[] = [];
+    const env = readEnvironment(name, schema, process.env, (sentence) => warnings.push(sentence));
     const common = env as unknown as z.output<typeof processEnv>;
     const logger = new JsonLog(pino.destination(1), common.LEASEHOLD_LOG_LEVEL, { service: name });
     const host: Host = { logger, health: new Health(), metrics: new Metrics(name) };
@@ -46,6 +47,7 @@ export async function runService<Schema extends z.ZodObject<typeof processEnv.sh
     );
     const operations = await listen(host, common.LEASEHOLD_OPERATIONS_HOST, common.LEASEHOLD_OPERATIONS_PORT);
     logger.log({ msg: `${name} starts`, operations: portOf(operations) });
+    for (const sentence of warnings) logger.warn({ msg: sentence });
     if (common.LEASEHOLD_OBSERVE) {
       host.health.observing();
       logger.warn({

@@ -3,8 +3,11 @@ import { z } from 'zod';
 /** What an answer of one status looks like, for the documents. It is closed: what is not named is not sent. */
 export type AnswerShape =
   | { kind: 'nothing' }
-  /** In the envelope (contract.md 1.6); `flat`: the keys of the data stand beside it too; `orNothing`: or no body at all. */
-  | { kind: 'data'; schema: z.ZodType; flat?: boolean; orNothing?: boolean }
+  /**
+   * In the envelope (contract.md 1.6); `flat`: the keys of the data stand beside it too; `orNothing`: or no body at all; `auth`:
+   * the token that it gives.
+   */
+  | { kind: 'data'; schema: z.ZodType; flat?: boolean; orNothing?: boolean; auth?: z.ZodType }
   | { kind: 'bare'; schema: z.ZodType }
   | { kind: 'text'; type: string };
 
@@ -26,8 +29,8 @@ export const withBody = (schema: z.ZodType): Answers => ({ 200: { kind: 'bare', 
 /** 204 when it is done, 202 when it goes on by itself. */
 export const doneOrGoingOn: Answers = { ...noContent, 202: { kind: 'data', schema: z.null(), orNothing: true } };
 
-/** 204, or 200 when there is something to warn of. */
-export const doneOrWarned: Answers = { ...noContent, 200: { kind: 'data', schema: z.null() } };
+/** 204, or 200 with warnings. */
+export const noContentOrWarnings: Answers = { ...noContent, 200: { kind: 'data', schema: z.null() } };
 
 /** Names of a list. */
 export const withKeys = withData(z.strictObject({ keys: z.array(z.string()) }));

@@ -18,6 +18,7 @@ const statusOf: Record<ErrorCode, HttpStatus> = {
   revocation_failed: HttpStatus.BAD_REQUEST,
   out_of_time: HttpStatus.SERVICE_UNAVAILABLE,
   unavailable: HttpStatus.SERVICE_UNAVAILABLE,
+  sealed: HttpStatus.SERVICE_UNAVAILABLE,
   internal: HttpStatus.INTERNAL_SERVER_ERROR,
 };
 

@@ -46,6 +46,8 @@ export interface ApiAnswer {
   /** Only where it is not 200 or 204. */
   status?: number;
   data?: Record<string, unknown> | null;
+  /** The token that the answer gives or renews. */
+  auth?: Record<string, unknown>;
   leaseId?: string;
   renewable?: boolean;
   /** Whole seconds. */
@@ -78,6 +80,8 @@ export interface ApiPath<Request> {
   operations: Partial<Record<Operation, ApiOperation<Request>>>;
   /** HEAD is answered as a read without its body; on every other path it is 405. */
   answersHead?: boolean;
+  /** Answers also while the system is sealed: what tells of that, and what ends it. */
+  answersSealed?: boolean;
   /** An update takes from its query what its body lacks: hvac's PUT of `sts` sends no body (contract.md 2.5). */
   readsQuery?: boolean;
   /** A write of what is absent needs the capability `create` (contract.md 1.9). */

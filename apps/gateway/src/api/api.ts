@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { type Caller, Tokens } from '#libs/access';
+import { type Caller, Seal, Tokens } from '#libs/access';
 import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
+import { EndingTokens } from '#libs/leases';
 import { Mounts } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
 import { parseFields } from '../wire/fields.js';
@@ -98,8 +99,8 @@ function sentTo<Request>({ readsQuery }: ApiPath<Request>, { query, raw }: Vault
 }
 
 /**
- * Every request to the API, in the order of contract.md 1.8: who is calling, may they, which mount, which path, which
- * operation, which fields, then the handler.
+ * Every request to the API, in the order of contract.md 1.8: is the system sealed, who is calling, may they, which mount,
+ * which path, which operation, which fields, then the handler.
  */
 @Injectable()
 export class Api {
@@ -111,8 +112,10 @@ export class Api {
 
   constructor(
     private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
     private readonly mounts: Mounts,
     private readonly rates: RateLimits,
+    private readonly seal: Seal,
     @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
     @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
     @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
@@ -121,7 +124,7 @@ export class Api {
     this.checkingToken = metrics.span('vault.core.check_token', 'Finding out who is calling.');
     this.documents = new DocumentsPath(
       () => ({ open: this.open.paths, core: this.core.paths, engine: this.engine.paths }),
-      tokens,
+      (token, remoteAddress) => this.admit(token, remoteAddress),
       mounts,
     );
     this.open = new PathTable([...open, this.documents]);
@@ -147,30 +150,48 @@ export class Api {
     if (!isOpen || !alwaysAnswered.has(path)) await this.rates.ofAll();
     if (isOpen) {
       if (!alwaysAnswered.has(path)) await this.rates.ofAddress(remoteAddress);
+      if (!openMatch.path.answersSealed) await this.seal.refuse();
       return this.run(asked, openMatch, { ...base, token });
     }
 
     const caller = await this.callerOf(token, remoteAddress);
+    try {
+      await this.rates.ofToken(caller.token.id);
+      return await this.handleFor(caller, asked, { ...base, token: token! });
+    } finally {
+      // A refused request is a use as well (contract.md 3.3, Uses).
+      await this.endingTokens.afterRequestOf(caller);
+    }
+  }
+
+  /** For a path that serves who has no token as well. @throws PermissionDenied for a token that is none. */
+  private async admit(token: string, remoteAddress: string): Promise<void> {
+    const caller = await this.tokens.authenticate(token, { remoteAddress });
+    await this.endingTokens.afterRequestOf(caller);
+  }
+
+  private async handleFor(
+    caller: Caller,
+    asked: VaultRequest,
+    base: Omit<Unrouted<TokenRequest<unknown>>, 'caller'>,
+  ): Promise<ApiAnswer> {
     if (asked.help) return this.help(asked.path);
     const grant = firstGrant(asked, caller);
     const writes = asked.operation === 'update' || asked.operation === 'patch';
     if (writes && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
       throw new InvalidRequest("cannot write to a path ending in '/'");
     }
-    return this.route(asked, { ...base, token: token!, caller }, grant);
+    return this.route(asked, { ...base, caller }, grant);
   }
 
-  /** Who is calling, if not too often. @throws PermissionDenied, OverBudget */
+  /** Who is calling. @throws PermissionDenied; OverBudget when too many come from there who are nobody. */
   private async callerOf(token: string | undefined, remoteAddress: string): Promise<Caller> {
-    let caller: Caller;
     try {
-      caller = await this.checkingToken(() => this.tokens.authenticate(token));
+      return await this.checkingToken(() => this.tokens.authenticate(token, { remoteAddress }));
     } catch (error) {
       if (error instanceof PermissionDenied) await this.rates.ofAddress(remoteAddress);
       throw error;
     }
-    await this.rates.ofToken(caller.token.id);
-    return caller;
   }
 
   private async route(asked: VaultRequest, base: Unrouted<TokenRequest<unknown>>, grant: Grant): Promise<ApiAnswer> {
@@ -230,7 +251,7 @@ export class Api {
   }
 
   private coreHelp(path: string): Help {
-    if (path === 'sys' || path === 'auth/token') {
+    if (path === 'sys' || path === 'auth/token' || path === 'auth/approle') {
       const all: ApiPath<never>[] = [...this.core.paths, ...this.open.paths];
       const paths = all.filter((each) => each.pattern.startsWith(`${path}/`));
       return { text: mountHelp(coreDescription, paths), document: this.documents.ofCore(paths) };

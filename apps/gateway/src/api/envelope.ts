@@ -17,7 +17,7 @@ export function toBody(answer: ApiAnswer, requestId: string): { status: number; 
       data: answer.data ?? null,
       wrap_info: null,
       warnings: answer.warnings?.length ? answer.warnings : null,
-      auth: null,
+      auth: answer.auth ?? null,
     },
   };
 }

@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { Seal } from '#libs/access';
 import { CodedError } from '#libs/contracts';
 import { Metrics } from '#libs/runtime';
 
@@ -26,7 +27,7 @@ export class RequestOutcomes {
   private readonly seconds;
   private readonly handled;
 
-  constructor(metrics: Metrics) {
+  constructor(metrics: Metrics, seal: Seal) {
     this.requests = metrics.counter(
       'leasehold_http_requests_total',
       `Requests by part of the API and by status; ${callerLeft}: the caller left before its answer.`,
@@ -39,7 +40,9 @@ export class RequestOutcomes {
       ['route', 'operation'],
     );
     this.handled = metrics.summary('vault.core.handle_request', 'Answering a request.');
-    metrics.gauge('vault.core.unsealed', 'Always 1: a gateway that is sealed does not start.', () => 1);
+    metrics.gauge('vault.core.unsealed', '1, or 0 while the system is sealed.', async () =>
+      (await seal.isSealed()) ? 0 : 1,
+    );
     metrics.gauge('vault.core.active', 'Always 1: every gateway serves.', () => 1);
   }
 

@@ -67,6 +67,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         idempotencyKey: checkedKey(request.idempotencyKey),
         parameters: caller.acl.isRoot ? undefined : within(sent),
       },
+      caller,
       hangUp,
     );
     return {

@@ -1,4 +1,3 @@
-import type { Tokens } from '#libs/access';
 import { asyncApi } from '#libs/contracts';
 import type { Mounts } from '#libs/roles';
 import { z } from 'zod';
@@ -23,7 +22,8 @@ export interface ApiTree {
 export class DocumentsPath implements ApiPart<ApiRequest<unknown>> {
   constructor(
     private readonly tree: () => ApiTree,
-    private readonly tokens: Tokens,
+    /** Lets a caller in, or throws. */
+    private readonly admit: (token: string, remoteAddress: string) => Promise<void>,
     private readonly mounts: Mounts,
   ) {}
 
@@ -36,7 +36,10 @@ export class DocumentsPath implements ApiPart<ApiRequest<unknown>> {
         operations: {
           read: operation(
             wish,
-            async ({ token, fields }) => ({ bare: await this.openApi(token, fields.generic_mount_paths ?? false) }),
+            async ({ token, remoteAddress, fields }) => {
+              if (token) await this.admit(token, remoteAddress);
+              return { bare: token ? await this.openApi(fields.generic_mount_paths ?? false) : openApi([]) };
+            },
             document,
           ),
         },
@@ -60,9 +63,7 @@ export class DocumentsPath implements ApiPart<ApiRequest<unknown>> {
     return openApi([{ paths, prefix: '', isOpen: false }]);
   }
 
-  private async openApi(token: string | undefined, isGeneric: boolean): Promise<Record<string, unknown>> {
-    if (!token) return openApi([]);
-    await this.tokens.authenticate(token);
+  private async openApi(isGeneric: boolean): Promise<Record<string, unknown>> {
     const { open, core, engine } = this.tree();
     const mounts = isGeneric ? ['{aws_mount_path}/'] : (await this.mounts.list()).map((mount) => mount.path);
     return openApi([

@@ -169,17 +169,18 @@ function eitherOr(shape: AnswerShape): Json {
 
 function schemaOf(shape: AnswerShape): Json {
   if (shape.kind === 'bare') return toSchema(shape.schema);
-  if (shape.kind === 'data') return enveloped(toSchema(shape.schema), shape.flat ?? false);
+  if (shape.kind === 'data')
+    return enveloped(toSchema(shape.schema), shape.flat ?? false, shape.auth && toSchema(shape.auth));
   return {};
 }
 
 /** The envelope of contract.md 1.6 about these data. */
-function enveloped(data: Json, isFlat: boolean): Json {
+function enveloped(data: Json, isFlat: boolean, auth?: Json): Json {
   const { required, properties, additionalProperties } = envelope;
   return {
     type: 'object',
     required: isFlat ? [...required, ...((data.required as string[] | undefined) ?? [])] : required,
-    properties: { ...(isFlat && (data.properties as Json)), ...properties, data },
+    properties: { ...(isFlat && (data.properties as Json)), ...properties, data, ...(auth && { auth }) },
     additionalProperties: (isFlat && data.additionalProperties) || additionalProperties,
   };
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type Acl, TokenAcls } from '#libs/access';
+import { type Acl, Tokens } from '#libs/access';
 import { InvalidRequest } from '#libs/contracts';
 import { z } from 'zod';
 import { wrapped } from '../api/api-error.js';
@@ -24,7 +24,7 @@ type Paths = z.output<typeof own>;
 /** `sys/capabilities`: what a token may do with paths (contract 3.4). */
 @Injectable()
 export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
-  constructor(private readonly acls: TokenAcls) {}
+  constructor(private readonly tokens: Tokens) {}
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
     return [
@@ -49,7 +49,7 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
             ofAccessor,
             async ({ fields }) => {
               if (!fields.accessor) throw new InvalidRequest('missing accessor');
-              return capabilities(fields, await this.acls.ofAccessor(fields.accessor));
+              return capabilities(fields, await this.aclOf({ accessor: fields.accessor }, 'invalid accessor'));
             },
             told,
           ),
@@ -64,7 +64,7 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
             ofToken,
             async ({ fields }) => {
               if (!fields.token) throw new InvalidRequest(wrapped('no token found'));
-              return capabilities(fields, await this.acls.ofToken(fields.token));
+              return capabilities(fields, await this.aclOf({ token: fields.token }, 'invalid token'));
             },
             told,
           ),
@@ -87,6 +87,12 @@ export class CapabilitiesPath implements ApiPart<TokenRequest<unknown>> {
         },
       },
     ];
+  }
+
+  private async aclOf(by: Parameters<Tokens['aclOf']>[0], refusal: string): Promise<Acl> {
+    const acl = await this.tokens.aclOf(by);
+    if (!acl) throw new InvalidRequest(wrapped(refusal));
+    return acl;
   }
 }
 

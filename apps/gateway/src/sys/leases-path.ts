@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest, NotFound } from '#libs/contracts';
-import { Finding, Renewing } from '#libs/leases';
+import { EndingTokens, Finding, Renewing } from '#libs/leases';
 import { z } from 'zod';
 import { withData, doneOrGoingOn, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
@@ -43,6 +43,7 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
     private readonly finding: Finding,
     private readonly renewing: Renewing,
     private readonly takeBack: TakeBack,
+    private readonly endingTokens: EndingTokens,
   ) {}
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
@@ -132,6 +133,8 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
 
   private async revokePrefix({ params, fields }: Fields<typeof prefixed>): Promise<ApiAnswer | void> {
     const which = { prefix: params.prefix! };
+    // The command line's `token revoke -mode=path`: tokens are found by where they were made.
+    if (which.prefix.startsWith('auth/')) return this.endingTokens.endMadeAt(which.prefix.replace(/\/+$/, ''));
     return fields.sync === false ? this.takeBack.later(which, 'revoked') : this.takeBack.now(which, 'revoked');
   }
 }

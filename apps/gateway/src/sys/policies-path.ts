@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Policies } from '#libs/access';
 import { NotFound } from '#libs/contracts';
 import { z } from 'zod';
-import { doneOrWarned, noContent, withData, withFlatData, withKeys } from '../api/answers.js';
+import { noContentOrWarnings, noContent, withData, withFlatData, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { stringField } from '../wire/fields.js';
 
@@ -49,7 +49,11 @@ export class PoliciesPath implements ApiPart<TokenRequest<unknown>> {
             },
             withData(shown),
           ),
-          update: operation(body, ({ params, fields }) => this.write(params.name!, fields.policy ?? ''), doneOrWarned),
+          update: operation(
+            body,
+            ({ params, fields }) => this.write(params.name!, fields.policy ?? ''),
+            noContentOrWarnings,
+          ),
           delete: operation(nothing, ({ params }) => this.policies.delete(params.name!), noContent),
         },
       },
@@ -72,7 +76,7 @@ export class PoliciesPath implements ApiPart<TokenRequest<unknown>> {
             },
             withFlatData(shownOld),
           ),
-          update: operation(oldBody, ({ params, fields }) => this.writeOld(params.name!, fields), doneOrWarned),
+          update: operation(oldBody, ({ params, fields }) => this.writeOld(params.name!, fields), noContentOrWarnings),
           delete: operation(nothing, ({ params }) => this.policies.delete(params.name!), noContent),
         },
       },

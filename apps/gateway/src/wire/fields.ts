@@ -73,6 +73,13 @@ function toList(value: unknown): string[] {
     .map((entry) => entry.trim());
 }
 
+function toPlainList(value: unknown): string[] {
+  if (value === null) return [];
+  if (Array.isArray(value)) return value.map(toString);
+  const only = toString(value);
+  return only === '' ? [] : [only];
+}
+
 function toKeyValue(value: unknown): Record<string, string> {
   if (value === null) return {};
   if (typeof value === 'object' && !Array.isArray(value)) {
@@ -106,6 +113,8 @@ export const durationField = () =>
   field('duration (sec)', (value) => (value === null ? undefined : Math.trunc(parseDuration(value) / 1000)));
 /** An array, or one text split at its commas. */
 export const commaListField = () => field('slice', toList);
+/** An array; one text is one entry, commas and all. */
+export const plainListField = () => field('slice', toPlainList);
 /** An object, `k=v` texts, or one of them. */
 export const keyValueField = () => field('keypair', toKeyValue);
 /** An object. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Server as TlsServer, TLSSocket } from 'node:tls';
+import { longestAnswerMs } from '../longest-answer.js';
 import { type HttpConnection, refuseConnection, refuseLate, refuseRequest } from './connection.js';
 import { DrainingServer, DrainingTlsServer, type Patience } from './draining-server.js';
 import { ListVerb, type ParseFault } from './list-verb.js';
@@ -36,7 +37,7 @@ interface ServerOptions extends Partial<WireLimits>, Partial<Patience> {
  * the answers that are owed, and for no longer than the patience that it is given.
  */
 export function createHttpServer(handler: RequestListener, options: ServerOptions = {}): Server {
-  const { bodyMs = 5_000, answerMs = 65_000, tls } = options; // callers wait 20 s, for a revocation 60 s
+  const { bodyMs = 5_000, answerMs = longestAnswerMs(), tls } = options;
   const limits = { ...defaultLimits, ...options };
   const server = new (tls ? DrainingTlsServer : DrainingServer)(
     {

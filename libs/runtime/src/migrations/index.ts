@@ -5,7 +5,11 @@ import { IdempotentAnswers1764300000000 } from './1764300000000-idempotent-answe
 import { Limits1764400000000 } from './1764400000000-limits.js';
 import { LeaseLimitsAndFreezes1764410000000 } from './1764410000000-lease-limits-and-freezes.js';
 import { ForeignUsers1764411000000 } from './1764411000000-foreign-users.js';
+import { CommandsOfTokens1764430000000 } from './1764430000000-commands-of-tokens.js';
+import { Tokens1764500000000 } from './1764500000000-tokens.js';
+import { AppRole1764510000000 } from './1764510000000-approle.js';
 import { Policies1764600000000 } from './1764600000000-policies.js';
+import { Sealing1764700000000 } from './1764700000000-sealing.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -16,5 +20,9 @@ export const migrations = [
   Limits1764400000000,
   LeaseLimitsAndFreezes1764410000000,
   ForeignUsers1764411000000,
+  CommandsOfTokens1764430000000,
+  Tokens1764500000000,
+  AppRole1764510000000,
   Policies1764600000000,
+  Sealing1764700000000,
 ];

@@ -1,0 +1,17 @@
+import { issueLease } from './lease-issue.js';
+
+/**
+ * The queues of commands. What waits for AWS has one of its own: an acceptance behind a full prefetch of issues would wait
+ * until its offer has lapsed (docs/decisions/0010).
+ */
+export const commandQueues = (namespace: string) => ({
+  issues: `${namespace}.commands`,
+  /** What is asked of leases that were offered or are held: a moment at PostgreSQL. */
+  held: `${namespace}.commands.held`,
+});
+
+/** Which of them a command goes to, and how long it may stay there, as a part of its asker's wait. */
+export function queueing(pattern: string): { queue: keyof ReturnType<typeof commandQueues>; partOfWait: number } {
+  // What is begun has the other half of the wait for AWS.
+  return pattern === issueLease.pattern ? { queue: 'issues', partOfWait: 0.5 } : { queue: 'held', partOfWait: 1 };
+}

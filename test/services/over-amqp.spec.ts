@@ -11,6 +11,7 @@ import { brokerLine, type BrokerOwner } from '../support/broker-owner.js';
 import { everything } from '../support/everything.js';
 import { comesToRest, writeRole } from '../support/lease-life.js';
 import { otherToken } from '../support/other-token.js';
+import { giveTokens } from '../support/tokens.js';
 import { eventually, type World } from '../support/world.js';
 
 const arnOf = (name: string) => `arn:aws:iam::000000000000:role/${name}`;
@@ -147,6 +148,70 @@ describe('over AMQP', () => {
       expect(await everything(world)).toEqual(before);
       expect(await whoIs({ leaseId, ...lent })).toMatch(/:user\//);
       await client().revoke(leaseId);
+      await comesToRest(world);
+    });
+
+    it('is refused by the issuer itself when its time is over, and where its policies do not allow the command', async () => {
+      const other =
+        'path "aws/creds/other" { policy = "write" }\npath "sys/leases/*" { capabilities = ["read", "list", "sudo"] }\n';
+      await world.http.must(204, 'PUT', 'sys/policies/acl/weak', { policy: other });
+      const tokens = await giveTokens(
+        world,
+        { policies: ['root'], expired: true },
+        { policies: ['weak', 'not-there'] },
+        { policies: [] },
+      );
+      const held = await issue(client());
+      const before = await everything(world);
+      const commands: [string, object][] = [
+        [issueLease.pattern, { mount: 'aws/', role, door: 'creds' }],
+        [issueLease.pattern, { mount: 'aws/', role, door: 'sts' }],
+        [issueLease.pattern, { mount: 'nowhere/', role, door: 'creds' }],
+        [acceptLease.pattern, { leaseId: held.leaseId }],
+        [withdrawLease.pattern, { commandId: randomUUID(), leaseId: held.leaseId }],
+        [renewLease.pattern, { leaseId: held.leaseId }],
+        [revokeLease.pattern, { leaseId: held.leaseId }],
+      ];
+      for (const token of tokens) {
+        for (const [pattern, body] of commands) {
+          await expect(ask(pattern, { ...body, token })).rejects.toMatchObject({ code: 'permission_denied' });
+        }
+      }
+      expect(await everything(world)).toEqual(before);
+      await client().revoke(held.leaseId);
+      await comesToRest(world);
+    });
+
+    it('does what its policies allow, on the paths that its commands stand for, and nothing else', async () => {
+      const rules = `
+        path "aws/creds/${role}" { capabilities = ["read"], allowed_parameters = { ttl = ["1h"], reason = ["x*"] } }
+        path "sys/leases/renew" { capabilities = ["update"], denied_parameters = { increment = [7] } }
+        path "sys/revoke" { capabilities = ["update"] }`;
+      await world.http.must(204, 'PUT', 'sys/policies/acl/renews', { policy: rules });
+      const [token] = await giveTokens(world, { policies: ['renews'] });
+      const lent = await client({ token }).issue({ mount: 'aws', role });
+      expect(await client({ token }).renew(lent.leaseId, 60)).toMatchObject({ leaseDuration: 60 });
+      await expect(client({ token }).renew(lent.leaseId, 7)).rejects.toMatchObject({ code: 'permission_denied' });
+      await expect(client({ token }).revoke(lent.leaseId)).rejects.toMatchObject({ code: 'permission_denied' });
+
+      // What a command says that its caller sent is believed as far as it means what the command asks for.
+      const refused: object[] = [
+        { ttlSeconds: 3600 },
+        { ttlSeconds: 7200, parameters: { ttl: '1h' } },
+        { ttlSeconds: 3600, parameters: { ttl: '60m' } },
+        { roleArn: 'x' },
+        { roleSessionName: 'x', parameters: { reason: 'x' } },
+        { parameters: { reason: 'y' } },
+      ];
+      for (const body of refused) {
+        await expect(askIssue({ ...body, token })).rejects.toMatchObject({ code: 'permission_denied' });
+      }
+      const spelled = await askIssue({ ttlSeconds: 3600, parameters: { ttl: '1h', reason: 'xy' }, token });
+      await ask(acceptLease.pattern, { leaseId: spelled.leaseId, token });
+
+      await world.http.must(204, 'PUT', 'sys/policies/acl/renews', { policy: '# nothing any more' });
+      await expect(client({ token }).renew(lent.leaseId, 60)).rejects.toMatchObject({ code: 'permission_denied' });
+      await Promise.all([lent, spelled].map(({ leaseId }) => client().revoke(leaseId)));
       await comesToRest(world);
     });
 

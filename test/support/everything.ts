@@ -7,6 +7,7 @@ const tables = {
   roles: '*',
   tokens: '*',
   freezes: '*',
+  policies: '*',
   token_roles: '*',
   app_roles: '*',
   app_role_secret_ids: '*',

@@ -1,23 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { Keyring, Token } from '#libs/access';
-import { DataSource } from 'typeorm';
 import type { SystemOptions } from '../../apps/standalone/src/system.js';
+import { giveTokens } from './tokens.js';
 
 /** A second token that may do everything. */
-export async function otherToken({ databaseUrl: url, masterKey }: SystemOptions): Promise<string> {
-  const token = `hvs.${randomBytes(12).toString('hex')}`;
-  const source = await new DataSource({ type: 'postgres', url, entities: [Token] }).initialize();
-  await source.getRepository(Token).insert({
-    id: randomUUID(),
-    hash: (await Keyring.open(source, masterKey)).hashToken(token),
-    accessor: randomUUID(),
-    path: 'auth/token/create',
-    policies: ['root'],
-    displayName: 'other',
-    meta: null,
-    expiresAt: null,
-    endedAt: null,
-  });
-  await source.destroy();
-  return token;
+export async function otherToken(options: SystemOptions): Promise<string> {
+  const [token] = await giveTokens({ options }, { policies: ['root'] });
+  return token!;
 }

@@ -19,11 +19,13 @@ import { RolesPath } from './aws/roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
 import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
+import { CapabilitiesPath } from './sys/capabilities-path.js';
 import { LeasesPath } from './sys/leases-path.js';
 import { LentKeyPath } from './sys/lent-key-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
+import { PoliciesPath } from './sys/policies-path.js';
 import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
@@ -36,6 +38,8 @@ const core = [
   UnfinishedPath,
   LentKeyPath,
   AuditPath,
+  PoliciesPath,
+  CapabilitiesPath,
   MetricsPath,
   TokenPath,
   TokenRolesPath,

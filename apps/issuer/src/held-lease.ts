@@ -12,17 +12,18 @@ import {
   type WithdrawLeaseReply,
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
-import { Accepting, EndingTokens, Finding, Renewing, Revoking } from '#libs/leases';
+import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
+import { Authorizing, type Wanted } from './authorizing.js';
 
 /**
  * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
- * the check of the token is the same (design.md, promise 7).
+ * the check of token and policies is the same (design.md, promise 7).
  */
 @Injectable()
 export class HeldLease {
   constructor(
     private readonly tokens: Tokens,
-    private readonly endingTokens: EndingTokens,
+    private readonly authorizing: Authorizing,
     private readonly finding: Finding,
     private readonly accepting: Accepting,
     private readonly renewing: Renewing,
@@ -49,17 +50,35 @@ export class HeldLease {
     return { commandId };
   }
 
-  /** @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4. */
-  async renew({ id, token, leaseId, incrementSeconds }: RenewLeaseRequest): Promise<RenewLeaseReply> {
-    return this.onBehalfOf(token, id, async () => {
+  /**
+   * As `sys/leases/renew` does.
+   * @throws CodedError `permission_denied`, `invalid_request` with the texts of contract.md 4.4.
+   */
+  async renew(command: RenewLeaseRequest): Promise<RenewLeaseReply> {
+    const { id, leaseId, incrementSeconds } = command;
+    const wanted: Wanted = {
+      operations: ['update'],
+      path: 'sys/leases/renew',
+      parameters: { lease_id: leaseId, increment: incrementSeconds },
+    };
+    return this.authorizing.onBehalfOf(command, wanted, async () => {
       const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
       return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
     });
   }
 
-  /** @throws CodedError `permission_denied`, `invalid_request` when there is no such lease. */
-  async revoke({ id, token, leaseId }: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
-    return this.onBehalfOf(token, id, async () => {
+  /**
+   * As `sys/leases/revoke` does.
+   * @throws CodedError `permission_denied`, `invalid_request` when there is no such lease.
+   */
+  async revoke(command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
+    const { leaseId } = command;
+    const wanted: Wanted = {
+      operations: ['update'],
+      path: 'sys/leases/revoke',
+      parameters: { lease_id: leaseId, sync: false },
+    };
+    return this.authorizing.onBehalfOf(command, wanted, async () => {
       if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
       await this.revoking.ask({ leaseId }, 'revoked');
       return { leaseId };
@@ -68,16 +87,5 @@ export class HeldLease {
 
   private async mustHaveAskedFor({ token }: Caller, leaseId: string): Promise<void> {
     if (!(await this.finding.wasAskedForBy(token.id, leaseId))) throw new PermissionDenied();
-  }
-
-  /** Spends a use of a counted token, which ends after its last one. */
-  private async onBehalfOf<T>(token: string, commandId: string, work: () => Promise<T>): Promise<T> {
-    const caller = await this.tokens.authenticate(token, { commandId });
-    try {
-      if (!caller.mayDoAnything()) throw new PermissionDenied();
-      return await work();
-    } finally {
-      await this.endingTokens.afterRequestOf(caller);
-    }
   }
 }

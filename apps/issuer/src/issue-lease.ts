@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { type Caller, LastUse, Tokens } from '#libs/access';
+import { type Caller, LastUse } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
-import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, PermissionDenied, RoleNotFound } from '#libs/contracts';
-import { EndingTokens, Issuing } from '#libs/leases';
+import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, RoleNotFound } from '#libs/contracts';
+import { Issuing } from '#libs/leases';
 import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
+import { Authorizing, wantedOf } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
@@ -16,12 +17,11 @@ const failureOf: Record<CredentialType, string> = {
   federation_token: 'Error generating STS keys',
 };
 
-/** Issues one credential. The token is checked here as well, whoever carried the command (design.md, promise 7). */
+/** Issues one credential. Token and policies are asked here as well, whoever carried the command (design.md, promise 7). */
 @Injectable()
 export class IssueLease {
   constructor(
-    private readonly tokens: Tokens,
-    private readonly endingTokens: EndingTokens,
+    private readonly authorizing: Authorizing,
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
@@ -42,21 +42,10 @@ export class IssueLease {
     // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
     // as half a wait after the asker has left: then its mark refuses the offer.
     const fence = new Fence(performance.now() + command.waitMs);
-    const caller = await this.tokens.authenticate(command.token, {
-      commandId: command.id,
-      admission: command.admission,
+    return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
+      if (caller.isLastUse) throw new LastUse();
+      return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
     });
-    try {
-      return await this.issueTo(caller, command, fence);
-    } finally {
-      await this.endingTokens.afterRequestOf(caller);
-    }
-  }
-
-  private async issueTo(caller: Caller, command: IssueLeaseRequest, fence: Fence): Promise<IssueLeaseReply> {
-    if (!caller.mayDoAnything()) throw new PermissionDenied();
-    if (caller.isLastUse) throw new LastUse();
-    return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
   }
 
   private async issue(command: IssueLeaseRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<IssueLeaseReply> {

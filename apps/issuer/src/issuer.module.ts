@@ -5,6 +5,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandAudit } from './command-audit.js';
+import { Authorizing } from './authorizing.js';
 import { CommandFigures } from './command-figures.js';
 import { CountUsers } from './count-users.js';
 import { HeldLease } from './held-lease.js';
@@ -35,6 +36,7 @@ export class IssuerModule implements OnApplicationShutdown {
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       controllers: [IssuerController],
       providers: [
+        Authorizing,
         CountUsers,
         CommandAudit,
         HeldLease,

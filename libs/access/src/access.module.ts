@@ -4,8 +4,11 @@ import { Unavailable } from '#libs/contracts';
 import { databaseIsAway } from '#libs/runtime';
 import { defer, lastValueFrom, retry, throwError, timer } from 'rxjs';
 import { DataSource } from 'typeorm';
+import { Acls } from './acls.js';
 import { AppRoles } from './app-roles.js';
 import { Keyring } from './keyring.js';
+import { Policies } from './policies.js';
+import { Policy } from './policy.entity.js';
 import { Seal } from './seal.js';
 import { TokenEnds } from './token-ends.js';
 import { TokenRoles } from './token-roles.js';
@@ -24,23 +27,25 @@ function whenThere(source: DataSource, masterKeys: Buffer[]): Promise<Keyring> {
   );
 }
 
-/** Tokens, the keyring and the seal; a master key is 32 bytes, and the first one is today's. */
+/** Tokens, policies, the keyring and the seal; a master key is 32 bytes, and the first one is today's. */
 @Module({})
 export class AccessModule {
   static open(...masterKeys: Buffer[]): DynamicModule {
     return {
       module: AccessModule,
       global: true,
-      imports: [TypeOrmModule.forFeature([Token])],
+      imports: [TypeOrmModule.forFeature([Token, Policy])],
       providers: [
+        Acls,
         AppRoles,
+        Policies,
         TokenEnds,
         TokenRoles,
         Tokens,
         Seal,
         { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKeys) },
       ],
-      exports: [AppRoles, TokenEnds, TokenRoles, Tokens, Keyring, Seal],
+      exports: [AppRoles, Policies, TokenEnds, TokenRoles, Tokens, Keyring, Seal],
     };
   }
 }

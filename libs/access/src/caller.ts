@@ -1,4 +1,5 @@
 import { InvalidRequest } from '#libs/contracts';
+import type { Acl } from './acl.js';
 import type { Token } from './token.entity.js';
 
 /** A counted token's last use cannot ask for a lease, which would be over with the answer (contract.md 1.8). */
@@ -12,25 +13,22 @@ export class LastUse extends InvalidRequest {
 export class Caller {
   /**
    * @param token as it is after this request's use was spent.
+   * @param acl what its policies allow.
    * @param leftMs what was left of its time when PostgreSQL looked; null = it never expires.
    * @param lookedAt when PostgreSQL was asked, by this process's monotonic clock.
    * @param isLastUse whether this request took a counted token's last use: afterwards it ends.
    */
   constructor(
     readonly token: Token,
+    readonly acl: Acl,
     readonly leftMs: number | null = null,
     private readonly lookedAt = performance.now(),
     readonly isLastUse = false,
   ) {}
 
-  /** Whether the caller's policies allow the request; a root token may do everything. */
-  mayDoAnything(): boolean {
-    return this.token.policies.includes('root');
-  }
-
   /** Whether the caller may do on this path what only `sudo` allows. */
-  hasSudo(_path: string): boolean {
-    return this.mayDoAnything();
+  hasSudo(path: string): boolean {
+    return this.acl.hasSudo(path);
   }
 
   /** Whether its first door must say to the next one that it let it in: the next one knows no address, and spends no use twice. */

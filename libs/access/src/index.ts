@@ -1,11 +1,13 @@
 export * from './access.env.js';
 export * from './access.module.js';
+export * from './acl.js';
 export * from './app-role.js';
 export * from './app-roles.js';
 export * from './caller-seal.js';
 export * from './caller.js';
 export * from './keyring.js';
 export { MasterKeyRefused } from './keyring-rows.js';
+export * from './policies.js';
 export * from './seal.js';
 export * from './token-ends.js';
 export * from './token-role.js';

@@ -3,6 +3,8 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest, PermissionDenied } from '#libs/contracts';
 import { StartRefused } from '#libs/runtime';
 import { EntityManager, IsNull, QueryFailedError } from 'typeorm';
+import type { Acl } from './acl.js';
+import { Acls, type PolicyVersions, policyVersions } from './acls.js';
 import { Caller } from './caller.js';
 import { addressIsIn } from './cidrs.js';
 import { Keyring } from './keyring.js';
@@ -41,6 +43,11 @@ export interface FoundToken {
   leftMs: number | null;
 }
 
+/** As it was found, with the versions of its policies. */
+interface LivingToken extends FoundToken {
+  versions: PolicyVersions;
+}
+
 /** A token that was made; only here its id exists in the clear. */
 export interface MadeToken extends FoundToken {
   id: string;
@@ -52,6 +59,7 @@ export class Tokens {
   constructor(
     private readonly manager: EntityManager,
     private readonly keyring: Keyring,
+    private readonly acls: Acls,
   ) {}
 
   /**
@@ -74,14 +82,15 @@ export class Tokens {
       throw invalidToken();
     }
     const { token: row, leftMs } = found;
-    const caller = new Caller(row, leftMs, lookedAt);
+    const acl = await this.acls.of(row.policies, found.versions);
+    const caller = new Caller(row, acl, leftMs, lookedAt);
     if (!caller.isRestricted() || this.isAdmitted(caller, entrance)) return caller;
     // Who knows no address lets nobody in that is bound to one.
     const address = 'remoteAddress' in entrance ? entrance.remoteAddress : '';
     if (row.boundCidrs.length > 0 && !addressIsIn(address, row.boundCidrs)) throw new PermissionDenied();
     if (row.usesLeft === null || ('continues' in entrance && entrance.continues)) return caller;
     row.usesLeft = await this.spend(row.id, 'commandId' in entrance ? entrance.commandId : null);
-    return new Caller(row, leftMs, lookedAt, row.usesLeft === 0);
+    return new Caller(row, acl, leftMs, lookedAt, row.usesLeft === 0);
   }
 
   /**
@@ -94,9 +103,13 @@ export class Tokens {
 
   /** A living token, by itself or by its accessor; nobody is let in by it. One without a use left counts as gone. */
   async find(by: { token: string } | { accessor: string }): Promise<FoundToken | null> {
-    return 'token' in by
-      ? this.living(`hash = :hash and ${hasUses}`, { hash: this.keyring.hashToken(by.token) })
-      : this.living(`accessor = :accessor and ${hasUses}`, by);
+    return this.livingBy(by);
+  }
+
+  /** What a living token's policies allow, by itself or by its accessor; asking spends no use of it. */
+  async aclOf(by: Parameters<Tokens['find']>[0]): Promise<Acl | null> {
+    const found = await this.livingBy(by);
+    return found && this.acls.of(found.token.policies, found.versions);
   }
 
   /** The caller's own token once more: its last use may just be spent. */
@@ -252,13 +265,21 @@ export class Tokens {
     });
   }
 
-  private async living(condition: string, values: Record<string, unknown>): Promise<FoundToken | null> {
+  private livingBy(by: { token: string } | { accessor: string }): Promise<LivingToken | null> {
+    return 'token' in by
+      ? this.living(`hash = :hash and ${hasUses}`, { hash: this.keyring.hashToken(by.token) })
+      : this.living(`accessor = :accessor and ${hasUses}`, by);
+  }
+
+  private async living(condition: string, values: Record<string, unknown>): Promise<LivingToken | null> {
     const { entities, raw } = await this.manager
       .createQueryBuilder(Token, 'tokens')
       .addSelect('extract(epoch from expires_at - now())::float8 * 1000', 'left_ms')
+      .addSelect(policyVersions, 'policy_versions')
       .where(`${condition} and ${tokenIsAlive}`, values)
-      .getRawAndEntities<{ left_ms: number | null }>();
-    return entities[0] ? { token: entities[0], leftMs: raw[0]!.left_ms } : null;
+      .getRawAndEntities<{ left_ms: number | null; policy_versions: PolicyVersions }>();
+    const [token] = entities;
+    return token ? { token, leftMs: raw[0]!.left_ms, versions: raw[0]!.policy_versions } : null;
   }
 
   /** Takes a use, and answers how many are left. @throws PermissionDenied when there is none. */

@@ -3,6 +3,8 @@ export * from './coded-error-wire.js';
 export * from './command-queues.js';
 export * from './envelope.js';
 export * from './errors.js';
+export * from './go-duration.js';
+export * from './go-quote.js';
 export * from './idempotency-key.js';
 export * from './lease-alarm.js';
 export * from './lease-accept.js';

@@ -31,6 +31,11 @@ export const issueLease = {
      */
     idempotencyKey: idempotencyKey.optional(),
     /**
+     * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
+     * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
+     */
+    parameters: z.record(z.string(), z.json()).optional(),
+    /**
      * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
      * who has the keyring can make. The issuer does neither again.
      */

@@ -1,5 +1,4 @@
-import { InvalidRequest } from '#libs/contracts';
-import { goQuote } from './go-quote.js';
+import { goQuote, InvalidRequest } from '#libs/contracts';
 import { normaliseName } from './iam-name.js';
 import type { CredentialType, RoleDefinition } from './role-definition.js';
 

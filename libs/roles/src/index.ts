@@ -1,6 +1,5 @@
 export * from './credential-request.js';
 export * from './freezes.js';
-export * from './go-quote.js';
 export * from './mount.entity.js';
 export * from './mounts.js';
 export * from './role-definition.js';

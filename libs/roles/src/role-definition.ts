@@ -1,6 +1,5 @@
-import { InvalidRequest } from '#libs/contracts';
+import { goQuote, InvalidRequest } from '#libs/contracts';
 import { parseArn } from './arn.js';
-import { goQuote } from './go-quote.js';
 import { legacyRole } from './legacy-role.js';
 import { compactJson } from './policy-document.js';
 

@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { InvalidRequest } from '#libs/contracts';
-import { goQuote } from './go-quote.js';
+import { goQuote, InvalidRequest } from '#libs/contracts';
 import { iamName, normaliseName } from './iam-name.js';
 import { callFunction, functionNames, TemplateFault, type Surroundings, type Value } from './template-functions.js';
 import { parseTemplate, TemplateSyntaxError, type Expression, type TemplateNode } from './template-parser.js';

@@ -16,6 +16,8 @@ export interface ApiRequest<Fields> {
   params: Record<string, string>;
   /** Query parameters of a read, list or delete; body of an update: converted by the operation's schema. */
   fields: Fields;
+  /** The same as it was sent, with what the schema does not know: what policies are about. */
+  sent: Record<string, unknown>;
   /** Aborted when the caller hangs up before the answer is written. */
   hangUp: AbortSignal;
   /** As it was sent; a path without a token may find out whose it is. */
@@ -82,6 +84,14 @@ export interface ApiPath<Request> {
   answersSealed?: boolean;
   /** An update takes from its query what its body lacks: hvac's PUT of `sts` sends no body (contract.md 2.5). */
   readsQuery?: boolean;
+  /** A write of what is absent needs the capability `create` (contract.md 1.9). */
+  creates?: {
+    isAbsent(
+      request: Omit<Request, 'params' | 'fields' | 'sent'> & { params: Record<string, string> },
+    ): Promise<boolean>;
+    /** `update` is enough for it, too. */
+    byUpdateToo?: boolean;
+  };
 }
 
 /** A part of the API: the paths it answers. */

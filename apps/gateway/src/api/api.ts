@@ -12,6 +12,7 @@ import { mountHelp, pathHelp } from './help.js';
 import type { HttpEntry } from './http-audit.js';
 import type { VaultRequest } from './http-request.js';
 import { type Match, PathTable } from './path-table.js';
+import { denied, type Grant, grantOf } from './permission.js';
 import { RateLimits } from './rate-limits.js';
 
 /** Injection tokens of the three parts of the tree: arrays of `ApiPart`. */
@@ -46,6 +47,9 @@ interface Heard {
   entry: HttpEntry;
 }
 
+/** A request whose path is not found yet. */
+type Unrouted<Request extends ApiRequest<unknown>> = Omit<Request, 'params' | 'fields' | 'sent'> & Heard;
+
 class UnsupportedOperation extends CodedError {
   constructor() {
     super('unsupported_operation', wrapped('unsupported operation'));
@@ -57,6 +61,43 @@ function operationOf<Request>(asked: VaultRequest, path: ApiPath<Request>): ApiO
   const operation = name === 'head' || name === 'patch' ? undefined : path.operations[name];
   if (!operation) throw new UnsupportedOperation();
   return operation;
+}
+
+/** Of a write's query only some paths take anything, and which path it is, is not known yet: they decide in `confirm`. */
+function firstGrant(asked: VaultRequest, { acl }: Caller): Grant {
+  try {
+    return grantOf(acl, asked, asked.raw);
+  } catch (error) {
+    if (Object.keys(asked.query).length === 0) throw error;
+    return grantOf(acl, asked, { ...asked.query, ...asked.raw });
+  }
+}
+
+/** Who may create alone does not learn what there is. */
+function unlessOnlyCreate({ update }: Grant, error: unknown): unknown {
+  return update ? error : denied();
+}
+
+/**
+ * Asks the policies again about a write, now that its path says what of it counts, and whether it creates (contract.md 1.9).
+ * @throws PermissionDenied
+ */
+async function confirm<Request extends TokenRequest<unknown>>(
+  asked: VaultRequest,
+  { path, params }: Match<Request>,
+  base: Unrouted<Request>,
+): Promise<void> {
+  if (asked.operation !== 'update') return;
+  const { update, create } = grantOf(base.caller.acl, asked, sentTo(path, asked));
+  const { creates } = path;
+  if (update && (create || !creates || creates.byUpdateToo)) return;
+  const isAbsent = creates ? await creates.isAbsent({ ...base, params }) : false;
+  if (!(isAbsent ? create : update)) throw denied();
+}
+
+/** What was sent beside the path, as far as the path takes it. */
+function sentTo<Request>({ readsQuery }: ApiPath<Request>, { query, raw }: VaultRequest): Record<string, unknown> {
+  return readsQuery ? { ...query, ...raw } : raw;
 }
 
 /**
@@ -137,15 +178,15 @@ export class Api {
   private async handleFor(
     caller: Caller,
     asked: VaultRequest,
-    base: Omit<TokenRequest<unknown>, 'params' | 'fields' | 'caller'> & Heard,
+    base: Omit<Unrouted<TokenRequest<unknown>>, 'caller'>,
   ): Promise<ApiAnswer> {
     if (asked.help) return this.help(asked.path);
-    if (!caller.mayDoAnything()) throw new PermissionDenied(wrapped('permission denied'));
+    const grant = firstGrant(asked, caller);
     const writes = asked.operation === 'update' || asked.operation === 'patch';
     if (writes && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
       throw new InvalidRequest("cannot write to a path ending in '/'");
     }
-    return this.route(asked, { ...base, caller });
+    return this.route(asked, { ...base, caller }, grant);
   }
 
   /** Who is calling. @throws PermissionDenied; OverBudget when too many come from there who are nobody. */
@@ -158,18 +199,19 @@ export class Api {
     }
   }
 
-  private async route(
-    asked: VaultRequest,
-    base: Omit<TokenRequest<unknown>, 'params' | 'fields'> & Heard,
-  ): Promise<ApiAnswer> {
+  private async route(asked: VaultRequest, base: Unrouted<TokenRequest<unknown>>, grant: Grant): Promise<ApiAnswer> {
     if (isCore(asked.path)) {
       const match = this.core.match(asked.path);
-      if (!match) throw new NoRoute(wrapped('unsupported path'));
+      if (!match) throw unlessOnlyCreate(grant, new NoRoute(wrapped('unsupported path')));
+      await confirm(asked, match, base);
       return this.run(asked, match, base);
     }
-    const mount = await this.mountOf(asked.path);
+    const mount = await this.mountOf(asked.path).catch((error: unknown) => {
+      throw unlessOnlyCreate(grant, error);
+    });
     const match = this.engine.match(asked.path.slice(mount.path.length));
-    if (!match) throw new NoRoute(wrapped('unsupported path'));
+    if (!match) throw unlessOnlyCreate(grant, new NoRoute(wrapped('unsupported path')));
+    await confirm(asked, match, { ...base, mount });
     return this.run(asked, match, { ...base, mount });
   }
 
@@ -185,14 +227,15 @@ export class Api {
   private async run<Request extends ApiRequest<unknown>>(
     asked: VaultRequest,
     { path, params, route }: Match<Request>,
-    { onRoute, entry, ...base }: Omit<Request, 'params' | 'fields'> & Heard,
+    { onRoute, entry, ...base }: Unrouted<Request>,
   ): Promise<ApiAnswer> {
     onRoute(route);
     await entry.allowed((base as Partial<EngineRequest<unknown>>).mount);
     const operation = operationOf(asked, path);
-    const { raw, replaced } = withoutCaptures(path.readsQuery ? { ...asked.query, ...asked.raw } : asked.raw, params);
+    const sent = sentTo(path, asked);
+    const { raw, replaced } = withoutCaptures(sent, params);
     const { fields, unknown } = parseFields(operation.schema, raw);
-    const answer = (await operation.handle({ ...base, params, fields } as unknown as Request)) ?? {};
+    const answer = (await operation.handle({ ...base, params, fields, sent } as unknown as Request)) ?? {};
     const warnings = [
       ...(answer.warnings ?? []),
       ...(unknown.length > 0 ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`] : []),

@@ -73,6 +73,7 @@ export class TokenRolesPath implements ApiPart<TokenRequest<unknown>> {
           update: operation(body, ({ params, fields }) => this.write(params.role_name!, fields), noContent),
           delete: operation(z.object({}), ({ params }) => this.roles.delete(params.role_name!), noContent),
         },
+        creates: { isAbsent: async ({ params }) => !(await this.roles.find(params.role_name!)) },
       },
     ];
   }

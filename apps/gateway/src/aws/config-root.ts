@@ -69,6 +69,7 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
           read: operation(z.object({}), ({ mount }) => this.read(mount.id), withData(shown)),
           update: operation(body, ({ mount, fields }) => this.write(mount.id, fields), noContent),
         },
+        creates: { isAbsent: async ({ mount }) => !(await this.rootConfigs.read(mount.id)), byUpdateToo: true },
       },
     ];
   }

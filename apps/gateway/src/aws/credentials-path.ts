@@ -3,7 +3,7 @@ import { httpCredential, idempotencyKey, InvalidRequest } from '#libs/contracts'
 import { z } from 'zod';
 import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
-import { IssuerClient } from '../issuer-client.js';
+import { IssuerClient, type IssueWish } from '../issuer-client.js';
 import { ttlCutWarning } from '../lease-texts.js';
 import { durationField, stringField } from '../wire/fields.js';
 import { rolePattern } from './roles-path.js';
@@ -53,7 +53,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
   private async issue(
     request: Omit<EngineRequest<unknown>, 'fields'> & { fields: z.output<typeof wish> },
   ): Promise<ApiAnswer> {
-    const { fields, params, path, mount, token, caller, id, hangUp } = request;
+    const { fields, params, path, mount, token, caller, sent, id, hangUp } = request;
     const { reply: issued, undo } = await this.issuers.issue(
       {
         requestId: id,
@@ -65,6 +65,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         roleArn: fields.role_arn,
         roleSessionName: fields.role_session_name,
         idempotencyKey: checkedKey(request.idempotencyKey),
+        parameters: caller.acl.isRoot ? undefined : within(sent),
       },
       caller,
       hangUp,
@@ -87,4 +88,15 @@ function checkedKey(header: string | undefined): string | undefined {
   const key = idempotencyKey.safeParse(header);
   if (!key.success) throw new InvalidRequest(key.error.issues[0]!.message);
   return key.data;
+}
+
+/** What an issuer's policies look at, in bytes: brokers refuse messages without bounds. */
+const longestParameters = 64 * 1024;
+
+/** @throws InvalidRequest */
+function within(sent: Record<string, unknown>): IssueWish['parameters'] {
+  if (Buffer.byteLength(JSON.stringify(sent)) > longestParameters) {
+    throw new InvalidRequest(`a request for credentials may bring ${longestParameters} bytes of parameters at most`);
+  }
+  return sent as IssueWish['parameters'];
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Answers, AnswerShape } from '../api/answers.js';
 import type { ApiOperation, ApiPath, Operation } from '../api/api-path.js';
 import { apiVersion } from '../api/api-version.js';
+import { needsSudo } from '../api/permission.js';
 import { describeFields, type FieldType } from '../wire/fields.js';
 import { templatesOf } from './path-templates.js';
 
@@ -72,6 +73,8 @@ function merge(
   paths[template] = {
     description: path.synopsis,
     ...(part.isOpen && { 'x-vault-unauthenticated': true }),
+    ...(needsSudo(template.slice(1)) && { 'x-vault-sudo': true }),
+    ...(path.creates && { 'x-vault-createSupported': true }),
     ...(parameters.length > 0 && { parameters }),
     ...methods,
     ...paths[template],

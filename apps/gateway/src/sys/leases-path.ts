@@ -4,6 +4,7 @@ import { EndingTokens, Finding, Renewing } from '#libs/leases';
 import { z } from 'zod';
 import { withData, doneOrGoingOn, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
+import { denied } from '../api/permission.js';
 import { ttlCutWarning } from '../lease-texts.js';
 import { boolField, durationField, stringField } from '../wire/fields.js';
 import { TakeBack } from './take-back.js';
@@ -33,7 +34,7 @@ const shown = z.strictObject({
   revoke_error: z.string().optional(),
 });
 
-type Fields<Schema extends z.ZodObject> = { params: Record<string, string>; fields: z.output<Schema> };
+type Fields<Schema extends z.ZodObject> = Omit<TokenRequest<unknown>, 'fields'> & { fields: z.output<Schema> };
 
 /** `sys/leases`, in today's and in the 0.6 spellings (contract.md 3.2). */
 @Injectable()
@@ -91,8 +92,8 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
     ];
   }
 
-  private async lookUp({ params, fields }: Fields<typeof lookUp>): Promise<ApiAnswer> {
-    const id = idOf(params.prefix!, fields.lease_id);
+  private async lookUp(request: Fields<typeof lookUp>): Promise<ApiAnswer> {
+    const id = idOf(request, request.params.prefix!);
     const lease = await this.finding.find(id);
     if (!lease) throw new InvalidRequest('invalid lease');
     const data = {
@@ -113,9 +114,9 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
     return { data: { keys } };
   }
 
-  private async renew({ params, fields }: Fields<typeof renewal>): Promise<ApiAnswer> {
-    const id = idOf(params.url_lease_id!, fields.lease_id);
-    const { ttlMs, cut } = await this.renewing.renew(id, (fields.increment ?? 0) * 1000);
+  private async renew(request: Fields<typeof renewal>): Promise<ApiAnswer> {
+    const id = idOf(request, request.params.url_lease_id!);
+    const { ttlMs, cut } = await this.renewing.renew(id, (request.fields.increment ?? 0) * 1000);
     return {
       leaseId: id,
       renewable: true,
@@ -125,9 +126,9 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
     };
   }
 
-  private async revoke({ params, fields }: Fields<typeof revocation>): Promise<ApiAnswer | void> {
-    const which = { leaseId: idOf(params.url_lease_id!, fields.lease_id) };
-    return fields.sync === false ? this.takeBack.later(which, 'revoked') : this.takeBack.now(which, 'revoked');
+  private async revoke(request: Fields<typeof revocation>): Promise<ApiAnswer | void> {
+    const which = { leaseId: idOf(request, request.params.url_lease_id!) };
+    return request.fields.sync === false ? this.takeBack.later(which, 'revoked') : this.takeBack.now(which, 'revoked');
   }
 
   private async revokePrefix({ params, fields }: Fields<typeof prefixed>): Promise<ApiAnswer | void> {
@@ -138,8 +139,17 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
   }
 }
 
-function idOf(fromPath: string, fromBody: string | undefined): string {
-  const id = fromBody || fromPath.replace(/\/+$/, '');
+/**
+ * The lease that is meant. Of two ids the body's counts (contract.md 3.2), and policies must allow the path with that one as
+ * well: a right to renew or revoke below some path is none to do so elsewhere.
+ */
+function idOf({ path, fields, caller, sent }: Fields<typeof lookUp>, idInPath: string): string {
+  const fromPath = idInPath.replace(/\/+$/, '');
+  const id = fields.lease_id || fromPath;
   if (!id) throw new InvalidRequest('lease_id must be specified');
+  if (fromPath && id !== fromPath) {
+    const named = `${path.slice(0, path.length - idInPath.length)}${id}`;
+    if (!caller.acl.allows({ operation: 'update', path: named, parameters: sent })) throw denied();
+  }
   return id;
 }

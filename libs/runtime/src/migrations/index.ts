@@ -8,6 +8,7 @@ import { ForeignUsers1764411000000 } from './1764411000000-foreign-users.js';
 import { CommandsOfTokens1764430000000 } from './1764430000000-commands-of-tokens.js';
 import { Tokens1764500000000 } from './1764500000000-tokens.js';
 import { AppRole1764510000000 } from './1764510000000-approle.js';
+import { Policies1764600000000 } from './1764600000000-policies.js';
 import { Sealing1764700000000 } from './1764700000000-sealing.js';
 import { Audit1764800000000 } from './1764800000000-audit.js';
 
@@ -23,6 +24,7 @@ export const migrations = [
   CommandsOfTokens1764430000000,
   Tokens1764500000000,
   AppRole1764510000000,
+  Policies1764600000000,
   Sealing1764700000000,
   Audit1764800000000,
 ];

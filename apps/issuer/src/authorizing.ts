@@ -1,0 +1,96 @@
+import { Injectable } from '@nestjs/common';
+import { type AccessRequest, type Caller, Tokens } from '#libs/access';
+import { type IssueLeaseRequest, parseDuration, PermissionDenied } from '#libs/contracts';
+import { EndingTokens } from '#libs/leases';
+
+/** What a caller asks for, as the HTTP API would be asked for it. */
+export interface Wanted {
+  /** Any of these is enough: who asks over HTTP chooses the verb, too. */
+  operations: AccessRequest['operation'][];
+  path: string;
+  parameters: Record<string, unknown>;
+}
+
+/** What of a command says whose it is. */
+interface Carried {
+  id: string;
+  token: string;
+  admission?: string;
+}
+
+/**
+ * Who may do what a command wants: its own token and policies are asked, for the path that it stands for, whoever carried it
+ * and whatever a gateway has said of it (design.md, promise 7).
+ */
+@Injectable()
+export class Authorizing {
+  constructor(
+    private readonly tokens: Tokens,
+    private readonly endingTokens: EndingTokens,
+  ) {}
+
+  /**
+   * Does the work for the caller, where that may be. A use of a counted token is spent, whatever comes of it, and the token ends
+   * after its last one.
+   * @throws PermissionDenied; as `work` does
+   */
+  async onBehalfOf<T>(command: Carried, wanted: Wanted, work: (caller: Caller) => Promise<T>): Promise<T> {
+    const { id: commandId, token, admission } = command;
+    const caller = await this.tokens.authenticate(token, { commandId, admission });
+    try {
+      const { operations, path, parameters } = wanted;
+      const isAllowed = operations.some((operation) => caller.acl.allows({ operation, path, parameters }));
+      if (!isAllowed) throw new PermissionDenied();
+      return await work(caller);
+    } finally {
+      await this.endingTokens.afterRequestOf(caller);
+    }
+  }
+}
+
+/** `<mount>/creds/<role>`, or `sts`, read or written: both give a credential (contract.md 2.5). */
+export function wantedOf({ mount, door, role, parameters = {}, ...fields }: IssueLeaseRequest): Wanted {
+  const { ttlSeconds, roleArn, roleSessionName } = fields;
+  return {
+    operations: ['read', 'update'],
+    path: `${mount}${door}/${role}`,
+    parameters: {
+      ...without(parameters, ['ttl', 'role_arn', 'role_session_name']),
+      ...asSpelled('ttl', parameters, ttlSeconds, secondsOf),
+      ...asSpelled('role_arn', parameters, roleArn, textOf),
+      ...asSpelled('role_session_name', parameters, roleSessionName, textOf),
+    },
+  };
+}
+
+/**
+ * A parameter as the caller spelled it, where that means what the command asks for; what the command asks for, where it
+ * does not.
+ */
+function asSpelled<Value>(
+  name: string,
+  parameters: Record<string, unknown>,
+  wanted: Value | undefined,
+  meaning: (spelled: unknown) => Value | undefined,
+): Record<string, unknown> {
+  if (Object.hasOwn(parameters, name) && meaning(parameters[name]) === wanted) return { [name]: parameters[name] };
+  return wanted === undefined ? {} : { [name]: wanted };
+}
+
+function secondsOf(spelled: unknown): number | undefined {
+  try {
+    return spelled === null ? undefined : Math.trunc(parseDuration(spelled) / 1000);
+  } catch {
+    return undefined;
+  }
+}
+
+function textOf(spelled: unknown): string | undefined {
+  if (typeof spelled === 'boolean') return spelled ? '1' : '0';
+  if (spelled === null) return '';
+  return typeof spelled === 'string' || typeof spelled === 'number' ? String(spelled) : undefined;
+}
+
+function without(parameters: Record<string, unknown>, names: string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(parameters).filter(([name]) => !names.includes(name)));
+}

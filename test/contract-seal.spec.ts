@@ -41,6 +41,7 @@ describe('a system that is sealed', () => {
       ['PUT', 'sys/rotate'],
       ['PUT', 'sys/seal'],
       ['GET', 'sys/internal/specs/openapi'],
+      ['POST', 'auth/approle/login', { role_id: 'x', secret_id: 'y' }],
       ['GET', 'sys/no-such-path'],
       ['GET', 'no/such/mount'],
       ['GET', 'aws?help=1'],

@@ -1,7 +1,6 @@
 import { randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest, PermissionDenied } from '#libs/contracts';
-import { StartRefused } from '#libs/runtime';
 import { EntityManager, IsNull, QueryFailedError } from 'typeorm';
 import type { Acl } from './acl.js';
 import { Acls, type PolicyVersions, policyVersions } from './acls.js';
@@ -203,16 +202,18 @@ export class Tokens {
   /**
    * Makes `token` the root token that the system was set up with: the first time a new row, later the same row under its new
    * hash, so that leases that root asked for stay root's. Root tokens that were added stay.
-   * @throws StartRefused when it is a root token that was ended.
    */
   async setRootToken(token: string): Promise<void> {
     await this.changingRoot(async (manager) => {
       const hash = this.keyring.hashToken(token);
-      const [same] = await manager.findBy(Token, { hash });
-      if (same?.endedAt) throw new StartRefused('LEASEHOLD_ROOT_TOKEN is a token that was ended: give another one.');
-      if (same) return;
-      const [first] = await this.rootTokens(manager);
-      if (first) await manager.update(Token, first.id, { hash });
+      // A root token that was revoked and is given again is a new one of the same name.
+      await manager.query(`update tokens set hash = $2 where hash = $1 and ended_at is not null`, [
+        hash,
+        randomBytes(32),
+      ]);
+      const living = await this.rootTokens(manager);
+      if (living.some((each) => each.hash.equals(hash))) return;
+      if (living[0]) await manager.update(Token, living[0].id, { hash });
       else await this.insertRoot(manager, hash);
     });
   }
@@ -222,16 +223,18 @@ export class Tokens {
     await this.changingRoot((manager) => this.insertRoot(manager, this.keyring.hashToken(token)));
   }
 
-  /** Makes `token`, which nobody has yet, the only root token, in the place of the first one; the others end. */
+  /**
+   * Makes `token`, which nobody has yet, the only root token, in the place of the first one. The others end, and what they asked
+   * for with them.
+   */
   async replaceRootTokens(token: string): Promise<void> {
     await this.changingRoot(async (manager) => {
       const hash = this.keyring.hashToken(token);
       const [first, ...others] = await this.rootTokens(manager);
       if (!first) return this.insertRoot(manager, hash);
       await manager.update(Token, first.id, { hash });
-      // Due: whatever they leave behind is found by the next look (TokenEnds).
       await manager.query(`update tokens set ended_at = now(), due_at = now() where id = any($1)`, [
-        others.map(({ id }) => id),
+        others.map((other) => other.id),
       ]);
     });
   }

@@ -97,7 +97,7 @@ function askedOf({ request, token, mount, isAllowed }: Known, form: RecordForm):
             display_name: token.displayName,
             policies: token.policies,
             token_policies: token.policies,
-            token_type: 'service',
+            token_type: token.type,
             token_issue_time: token.createdAt.toISOString(),
           }
         : {}),

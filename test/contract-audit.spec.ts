@@ -291,6 +291,44 @@ describe('audit', () => {
     });
   });
 
+  it('asks for sudo, and records who was denied it', async () => {
+    const file = await enable('file', { hmac_accessor: 'false' });
+    const paths = ['sys/audit', 'sys/audit/other', 'sys/leases/lookup-access-key'];
+    const rules = (capabilities: string) => paths.map((path) => `path "${path}" { capabilities = [${capabilities}] }`);
+    await must(204, 'PUT', 'sys/policies/acl/auditor', { policy: rules('"read", "update", "delete"').join('\n') });
+    const { auth } = (await must(200, 'POST', 'auth/token/create', { policies: ['auditor'], display_name: 'ann' }))
+      .body;
+    const { client_token: token, accessor } = auth as unknown as Record<string, string>;
+    const asked: [string, string, object?][] = [
+      ['GET', 'sys/audit'],
+      ['PUT', 'sys/audit/other', { type: 'file', options: { file_path: folder.file('other.log') } }],
+      ['DELETE', 'sys/audit/other'],
+      ['PUT', 'sys/leases/lookup-access-key', { access_key: 'AKIAAAAAAAAAAAAAAAAA' }],
+    ];
+    const ask = async () =>
+      Promise.all(
+        asked.map(async ([method, path, body]) => (await world.http.call(method, path, body, { token })).status),
+      );
+    expect(await ask()).toEqual([403, 403, 403, 403]);
+    expect(pairAt(file, 'sys/leases/lookup-access-key')[0]).toMatchObject({
+      auth: {
+        accessor,
+        display_name: 'token-ann',
+        policies: ['auditor', 'default'],
+        policy_results: { allowed: false },
+      },
+      error: expect.stringContaining('permission denied'),
+    });
+    await must(204, 'PUT', 'sys/policies/acl/auditor', {
+      policy: rules('"read", "update", "delete", "sudo"').join('\n'),
+    });
+    expect(await ask()).toEqual([200, 204, 204, 404]);
+    expect(pairAt(file, 'sys/leases/lookup-access-key')[0].auth).toMatchObject({ policy_results: { allowed: true } });
+    const made = pairAt(file, 'auth/token/create')[1].response.auth;
+    expect(made).toMatchObject({ client_token: await hash(token!), accessor });
+    expect(readFileSync(file, 'utf8')).not.toContain(token);
+  });
+
   describe('a file', () => {
     it('that is renamed or removed is made anew', async () => {
       const file = await enable();

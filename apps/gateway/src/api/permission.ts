@@ -32,7 +32,10 @@ export function grantOf(acl: Acl, asked: VaultRequest, sent: Record<string, unkn
   return grant;
 }
 
-/** Paths that ask for the capability `sudo` besides (contract.md 3); a closing `*` stands for any text. */
+/**
+ * Paths that ask for the capability `sudo` besides (contract.md 3; `sys/freeze` and `lookup-access-key` are ours); a closing `*`
+ * stands for any text.
+ */
 const sudoPaths = [
   'sys/auth/*',
   'sys/remount',
@@ -47,7 +50,9 @@ const sudoPaths = [
   'sys/revoke-prefix/*',
   'sys/revoke-force/*',
   'sys/leases',
+  'sys/freeze*',
   'sys/leases/lookup/*',
+  'sys/leases/lookup-access-key',
   'sys/leases/revoke-prefix/*',
   'sys/leases/revoke-force/*',
   'sys/internal/inspect/*',

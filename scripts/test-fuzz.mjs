@@ -11,8 +11,12 @@ const { values } = parseArgs({
 });
 const given = Object.entries(values).map(([name, value]) => [`FUZZ_${name.toUpperCase()}`, value]);
 const tests = fileURLToPath(new URL('test.mjs', import.meta.url));
-const { status } = spawnSync(process.execPath, [tests, '--testPathPatterns', '/hostile-(http|amqp)\\.spec'], {
-  stdio: 'inherit',
-  env: { ...process.env, ...Object.fromEntries(given) },
-});
+const { status } = spawnSync(
+  process.execPath,
+  [tests, '--testPathPatterns', '/(fuzz/hostile-http|services/hostile-amqp)\\.spec'],
+  {
+    stdio: 'inherit',
+    env: { ...process.env, ...Object.fromEntries(given) },
+  },
+);
 process.exitCode = status ?? 1;

@@ -21,6 +21,10 @@ describe('tokens', () => {
 
   beforeAll(async () => {
     world = await World.start({ weather: {} });
+    for (const name of ['a', 'b', 'a,b', 'deploy', 'dev', 'other', 'team-a', 'team-x', 'test', 'x']) {
+      const policy = 'path "nothing" { capabilities = ["deny"] }';
+      await world.http.must(204, 'PUT', `sys/policies/acl/${encodeURIComponent(name)}`, { policy });
+    }
     await world.mount();
     await writeRole(world, 'deploy');
   });
@@ -127,6 +131,7 @@ describe('tokens', () => {
         { period: '800h' },
         ['period of "800h" exceeded the effective max_ttl of "768h"; period value is capped accordingly'],
       ],
+      [{ policies: ['x', 'nobody-wrote'] }, ['Policy "nobody-wrote" does not exist']],
       [{ colour: 'red' }, ['Endpoint ignored these unrecognized parameters: [colour]']],
     ])('warns of %j', async (body, warnings) => {
       const answer = await world.http.must(200, 'POST', 'auth/token/create', { policies: ['x'], ...body });

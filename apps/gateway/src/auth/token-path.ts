@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type FoundToken, planToken, type TokenRole, TokenRoles, Tokens } from '#libs/access';
+import { type FoundToken, planToken, Policies, type TokenRole, TokenRoles, Tokens } from '#libs/access';
 import { InvalidRequest, NotFound, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 import { z } from 'zod';
@@ -49,6 +49,7 @@ export class TokenPath implements ApiPart<TokenRequest<unknown>> {
   constructor(
     private readonly tokens: Tokens,
     private readonly roles: TokenRoles,
+    private readonly policies: Policies,
     private readonly ending: EndingTokens,
   ) {}
 
@@ -251,7 +252,14 @@ export class TokenPath implements ApiPart<TokenRequest<unknown>> {
       role,
     );
     const made = await this.tokens.create(plan);
-    return { data: null, auth: authToWire(made.id, made), warnings: [...plan.warnings, ...cutWarnings(plan.cuts)] };
+    const warnings = [...plan.warnings, ...(await this.unknownPolicies(plan.policies)), ...cutWarnings(plan.cuts)];
+    return { data: null, auth: authToWire(made.id, made), warnings };
+  }
+
+  /** A policy may be written after its tokens; until then it grants nothing. */
+  private async unknownPolicies(names: string[]): Promise<string[]> {
+    const known = new Set(await this.policies.names());
+    return names.filter((name) => !known.has(name)).map((name) => `Policy "${name}" does not exist`);
   }
 
   private async lookUpOwn({ token: id, caller }: Pick<TokenRequest<unknown>, 'token' | 'caller'>): Promise<ApiAnswer> {

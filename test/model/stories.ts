@@ -183,6 +183,17 @@ export const stories: Story[] = [
       hand.letGo(/with found/);
     },
   },
+  {
+    name: 'a lease, shortened to a minute, expires before the next look at what a dead issuer left',
+    async tell(world, hand) {
+      await lend(world, hand);
+      world.callers.renew(0, 0, 1);
+      await hand.all();
+      world.callers.issue(1, 1);
+      await hand.allBut(/calls CreateAccessKey/);
+      world.crash('issuer', 1, false);
+    },
+  },
 ];
 
 /** What stands at a gate, in the order in which it came there. */

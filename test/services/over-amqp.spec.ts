@@ -187,8 +187,8 @@ describe('over AMQP', () => {
       await world.http.must(204, 'PUT', 'sys/policies/acl/wraps', { policy });
       const [token] = await giveTokens(world, { policies: ['wraps'] });
       const before = await everything(world);
-      for (const word of [null, '', 'x', randomBytes(32).toString('base64url')]) {
-        const wrapping = word === null ? undefined : { ttlMs: 60_000, word };
+      const word = randomBytes(32).toString('base64url');
+      for (const wrapping of [undefined, '', '60000', `60000:${word}`, `:${word}`, 'NaN:']) {
         await expect(askIssue({ token, wrapping })).rejects.toMatchObject({ code: 'permission_denied' });
       }
       expect(await everything(world)).toEqual(before);

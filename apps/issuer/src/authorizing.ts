@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type AccessRequest, type Caller, Tokens, WrappedAnswers, type WrappingPromise } from '#libs/access';
+import { type AccessRequest, type Caller, Tokens, WrappedAnswers } from '#libs/access';
 import { type IssueLeaseRequest, parseDuration, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 
@@ -16,7 +16,7 @@ interface Carried {
   id: string;
   token: string;
   admission?: string;
-  wrapping?: WrappingPromise;
+  wrapping?: string;
 }
 
 /**

@@ -39,12 +39,6 @@ export interface Wrap {
 /** What a wrapping token's holder may know without spending it. */
 export type WrapShown = Pick<Wrap, 'ttlMs' | 'createdAt' | 'path'>;
 
-/** A command's part that says that its answer is going to be wrapped, by a door that is known to do so. */
-export interface WrappingPromise {
-  ttlMs: number;
-  word: string;
-}
-
 /**
  * Answers that wait for the holder of a wrapping token (contract 3.6). Such a token is one like any other, with one use and a
  * policy of its own: whatever it is shown to spends it, and at its end its answer is wiped (docs/decisions/0020). The answer is
@@ -128,21 +122,18 @@ export class WrappedAnswers {
     return { path, ttlMs: found.ttlMs, createdAt: found.createdAt };
   }
 
-  /** This door's word that it is going to wrap the answer to a command: nobody without the keyring can give it. */
-  promise(commandId: string, ttlMs: number): WrappingPromise {
-    return { ttlMs, word: this.word(commandId, ttlMs).toString('base64url') };
+  /** This door's word that it wraps the answer to a command, for so many milliseconds: nobody without the keyring can give it. */
+  promise(commandId: string, ttlMs: number): string {
+    const word = this.keyring.derive('wrapped command', [commandId, String(ttlMs)], 32);
+    return `${ttlMs}:${word.toString('base64url')}`;
   }
 
   /** For how long the answer to a command will be wrapped, in milliseconds; undefined without a word that holds. */
-  promised(commandId: string, promise: WrappingPromise | undefined): number | undefined {
-    if (!promise) return undefined;
-    const wanted = this.word(commandId, promise.ttlMs);
-    const given = Buffer.from(promise.word, 'base64url');
-    return given.length === wanted.length && timingSafeEqual(given, wanted) ? promise.ttlMs : undefined;
-  }
-
-  private word(commandId: string, ttlMs: number): Buffer {
-    return this.keyring.derive('wrapped command', [commandId, String(ttlMs)], 32);
+  promised(commandId: string, promise: string | undefined): number | undefined {
+    if (promise === undefined) return undefined;
+    const ttlMs = Number(promise.split(':')[0]);
+    const [given, wanted] = [Buffer.from(promise), Buffer.from(this.promise(commandId, ttlMs))];
+    return given.length === wanted.length && timingSafeEqual(given, wanted) ? ttlMs : undefined;
   }
 
   private sealOf(token: string): CallerSeal {

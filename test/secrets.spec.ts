@@ -247,6 +247,28 @@ describe('a secret', () => {
     given.push(secret_id as string, (loggedIn.auth as { client_token: string }).client_token);
     await http.call('POST', 'auth/approle/login', { role_id: 'wrong', secret_id });
     await http.call('POST', 'auth/token/renew', { token: given[0], increment: 'x' });
+    await journeyOfWraps();
+  }
+
+  /** Wrapped for whoever comes: opened, shown to the wrong path, put into a new wrap, and left unopened. */
+  async function journeyOfWraps(): Promise<void> {
+    const { http } = world;
+    const wrap = async (method: string, path: string, body?: object) => {
+      const { body: told } = await http.must(200, method, path, body, { headers: { 'X-Vault-Wrap-TTL': '1h' } });
+      const { token } = told.wrap_info as { token: string };
+      given.push(token);
+      return token;
+    };
+    await http.must(200, 'PUT', 'sys/wrapping/unwrap', undefined, { token: await wrap('GET', 'aws/creds/deploy') });
+    await http.must(403, 'GET', 'sys/mounts', undefined, { token: await wrap('GET', 'aws/creds/both') });
+    const { body } = await http.must(200, 'POST', 'auth/token/create', { policies: ['x'] });
+    const { client_token: token } = body.auth as { client_token: string };
+    given.push(token);
+    const first = await wrap('PUT', 'sys/wrapping/wrap', { token });
+    for (const method of ['PUT', 'POST']) await http.must(200, method, 'sys/wrapping/lookup', { token: first });
+    await wrap('PUT', 'sys/wrapping/rewrap', { token: first });
+    await http.call('PUT', 'sys/wrapping/unwrap', { token: first });
+    for (const path of ['aws/creds/deploy', 'aws/sts/both']) await wrap('GET', path);
   }
 
   /** What only processes can do: be killed, and be asked over the broker. */
@@ -398,6 +420,8 @@ describe('a secret', () => {
       'select count(sealed_answer)::int as kept from idempotent_answers',
     );
     expect(rows[0]!.kept).toBeGreaterThanOrEqual(2);
+    const { rows: wraps } = await world.database.query('select 1 from wrapped_answers');
+    expect(wraps).toHaveLength(3);
     const text = log.join('\n');
     for (const sentence of ['issue failed', 'request refused', 'credential given again', 'credential offered']) {
       expect(text).toContain(sentence);

@@ -98,6 +98,7 @@ const nastyHeaders: Record<string, string>[] = [
   { 'Idempotency-Key': 'x'.repeat(300) },
   { 'X-Vault-Wrap-TTL': '-1' },
   { 'X-Vault-Wrap-TTL': 'x' },
+  { 'X-Vault-Wrap-TTL': '60' },
   { 'X-Vault-Namespace': 'elsewhere' },
   { Authorization: 'Basic Zm9vOmJhcg==' },
   { 'X-Forwarded-For': '256.0.0.1, ::1' },

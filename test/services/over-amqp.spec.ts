@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -179,6 +179,27 @@ describe('over AMQP', () => {
       }
       expect(await everything(world)).toEqual(before);
       await client().revoke(held.leaseId);
+      await comesToRest(world);
+    });
+
+    it('is refused where a policy wants the answer wrapped, whatever it says of that itself', async () => {
+      const policy = `path "aws/creds/${role}" { capabilities = ["read"] min_wrapping_ttl = "1s" }`;
+      await world.http.must(204, 'PUT', 'sys/policies/acl/wraps', { policy });
+      const [token] = await giveTokens(world, { policies: ['wraps'] });
+      const before = await everything(world);
+      const word = randomBytes(32).toString('base64url');
+      for (const wrapping of [undefined, '', '60000', `60000:${word}`, `:${word}`, 'NaN:']) {
+        await expect(askIssue({ token, wrapping })).rejects.toMatchObject({ code: 'permission_denied' });
+      }
+      expect(await everything(world)).toEqual(before);
+    });
+
+    it('is refused when its token wraps an answer, and the token is spent', async () => {
+      const headers = { 'X-Vault-Wrap-TTL': '60' };
+      const { body } = await world.http.must(200, 'GET', `aws/roles/${role}`, undefined, { headers });
+      const { token } = body.wrap_info as { token: string };
+      await expect(askIssue({ token })).rejects.toMatchObject({ code: 'permission_denied' });
+      await world.http.must(400, 'PUT', 'sys/wrapping/unwrap', { token });
       await comesToRest(world);
     });
 

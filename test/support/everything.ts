@@ -6,6 +6,7 @@ const tables = {
   root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at',
   roles: '*',
   tokens: '*',
+  wrapped_answers: '*',
   freezes: '*',
   policies: '*',
   token_roles: '*',

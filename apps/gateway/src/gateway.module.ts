@@ -7,6 +7,7 @@ import { Api, CORE_PARTS, ENGINE_PARTS, OPEN_PARTS } from './api/api.js';
 import { HttpAudit } from './api/http-audit.js';
 import { RateLimits } from './api/rate-limits.js';
 import { RequestOutcomes } from './api/request-outcomes.js';
+import { Wrapping } from './api/wrapping.js';
 import { AppRoleLogin } from './auth/approle-login.js';
 import { AppRolePath } from './auth/approle-path.js';
 import { AuthMethods } from './auth/auth-methods.js';
@@ -29,8 +30,10 @@ import { PoliciesPath } from './sys/policies-path.js';
 import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
+import { WrappingLookup } from './sys/wrapping-lookup.js';
+import { WrappingPath } from './sys/wrapping-path.js';
 
-const open = [Status, AppRoleLogin];
+const open = [Status, AppRoleLogin, WrappingLookup];
 const core = [
   MountsPath,
   FreezePath,
@@ -46,6 +49,7 @@ const core = [
   AuthMethods,
   SealPath,
   AppRolePath,
+  WrappingPath,
 ];
 const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
 
@@ -80,6 +84,7 @@ export class GatewayModule {
         HttpAudit,
         RequestOutcomes,
         TakeBack,
+        Wrapping,
         ...open,
         ...core,
         ...engine,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { ClientProxy } from '@nestjs/microservices';
-import { type Caller, LastUse, Tokens } from '#libs/access';
+import { type Caller, LastUse, Tokens, WrappedAnswers } from '#libs/access';
 import { AuditTrail } from '#libs/audit';
 import {
   CodedError,
@@ -36,7 +36,10 @@ export const ISSUERS = Symbol('issuers');
 export const OBSERVING = Symbol('observing');
 
 /** What a caller asks for; the rest of the command is ours. */
-export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission' | 'audited'>;
+export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission' | 'audited' | 'wrapping'> & {
+  /** For how long the answer is going to be wrapped, milliseconds. */
+  wrapTtlMs?: number;
+};
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -55,6 +58,7 @@ export class IssuerClient {
     private readonly accepting: Accepting,
     private readonly tokens: Tokens,
     private readonly trail: AuditTrail,
+    private readonly wrapped: WrappedAnswers,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
     @Inject(OBSERVING) private readonly observing: boolean,
   ) {}
@@ -65,7 +69,7 @@ export class IssuerClient {
    * command, and what nobody collects lapses with the hand-over time.
    * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed; LastUse before it is asked.
    */
-  async issue(wish: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
+  async issue({ wrapTtlMs, ...wish }: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
     if (caller.isLastUse) throw new LastUse();
     if (this.observing) throw new Observing();
     const closesAt = performance.now() + this.timing.callerWaitMs;
@@ -75,6 +79,7 @@ export class IssuerClient {
       id,
       admission: this.tokens.admissionOf(caller, id),
       audited: this.trail.markOf(id),
+      wrapping: wrapTtlMs === undefined ? undefined : this.wrapped.promise(id, wrapTtlMs),
       waitMs: this.timing.callerWaitMs,
     };
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;

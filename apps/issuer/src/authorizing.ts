@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { type AccessRequest, type Caller, Tokens } from '#libs/access';
+import { type AccessRequest, type Caller, Tokens, WrappedAnswers } from '#libs/access';
 import { type IssueLeaseRequest, parseDuration, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 
@@ -16,6 +16,7 @@ interface Carried {
   id: string;
   token: string;
   admission?: string;
+  wrapping?: string;
 }
 
 /**
@@ -27,6 +28,7 @@ export class Authorizing {
   constructor(
     private readonly tokens: Tokens,
     private readonly endingTokens: EndingTokens,
+    private readonly wrapped: WrappedAnswers,
   ) {}
 
   /**
@@ -39,7 +41,8 @@ export class Authorizing {
     const caller = await this.tokens.authenticate(token, { commandId, admission });
     try {
       const { operations, path, parameters } = wanted;
-      const isAllowed = operations.some((operation) => caller.acl.allows({ operation, path, parameters }));
+      const wrapTtlMs = this.wrapped.promised(commandId, command.wrapping);
+      const isAllowed = operations.some((operation) => caller.acl.allows({ operation, path, parameters, wrapTtlMs }));
       if (!isAllowed) throw new PermissionDenied();
       return await work(caller);
     } finally {

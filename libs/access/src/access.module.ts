@@ -14,6 +14,7 @@ import { TokenEnds } from './token-ends.js';
 import { TokenRoles } from './token-roles.js';
 import { Token } from './token.entity.js';
 import { Tokens } from './tokens.js';
+import { WrappedAnswers } from './wrapped-answers.js';
 
 /** Waits while the database is away, as its connection does. */
 function whenThere(source: DataSource, masterKeys: Buffer[]): Promise<Keyring> {
@@ -42,10 +43,11 @@ export class AccessModule {
         TokenEnds,
         TokenRoles,
         Tokens,
+        WrappedAnswers,
         Seal,
         { provide: Keyring, inject: [DataSource], useFactory: (source: DataSource) => whenThere(source, masterKeys) },
       ],
-      exports: [AppRoles, Policies, TokenEnds, TokenRoles, Tokens, Keyring, Seal],
+      exports: [AppRoles, Policies, TokenEnds, TokenRoles, Tokens, WrappedAnswers, Keyring, Seal],
     };
   }
 }

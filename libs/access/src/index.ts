@@ -15,3 +15,4 @@ export * from './token-roles.js';
 export * from './token-rules.js';
 export * from './token.entity.js';
 export * from './tokens.js';
+export * from './wrapped-answers.js';

@@ -18,10 +18,10 @@ const longestBytes = 1024 * 1024;
 export class Policies {
   constructor(private readonly manager: EntityManager) {}
 
-  /** In order, and `root` behind them. */
+  /** In order, and `root` behind them; that of wrapping tokens is in no list (contract 3.4). */
   async names(): Promise<string[]> {
     const found = await this.manager.find(Policy, { select: { name: true }, order: { name: 'ASC' } });
-    return [...found.map(({ name }) => name), 'root'];
+    return [...found.map(({ name }) => name).filter((name) => !immutable.includes(name)), 'root'];
   }
 
   /** The text of a policy; of `root`, which has none, an empty one. */

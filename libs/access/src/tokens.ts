@@ -17,7 +17,7 @@ const rootPath = 'auth/token/root';
 export const tokenIsAlive = `(ended_at is null and (expires_at is null or expires_at > now()))`;
 
 /** A token that has no use left opens no door, though what its last request asked for may still be under way. */
-const hasUses = `(uses_left is null or uses_left > 0)`;
+export const tokenHasUses = `(uses_left is null or uses_left > 0)`;
 
 /** Longest life of a request, milliseconds: whoever took the last use and died in it ends the token no more. */
 const longestRequestMs = 120_000;
@@ -119,7 +119,7 @@ export class Tokens {
   /** The accessors of all living tokens. */
   async accessors(): Promise<string[]> {
     const rows = (await this.manager.query(
-      `select accessor from tokens where ${tokenIsAlive} and ${hasUses} and accessor is not null order by accessor`,
+      `select accessor from tokens where ${tokenIsAlive} and ${tokenHasUses} and accessor is not null order by accessor`,
     )) as { accessor: string }[];
     return rows.map((row) => row.accessor);
   }
@@ -270,8 +270,8 @@ export class Tokens {
 
   private livingBy(by: { token: string } | { accessor: string }): Promise<LivingToken | null> {
     return 'token' in by
-      ? this.living(`hash = :hash and ${hasUses}`, { hash: this.keyring.hashToken(by.token) })
-      : this.living(`accessor = :accessor and ${hasUses}`, by);
+      ? this.living(`hash = :hash and ${tokenHasUses}`, { hash: this.keyring.hashToken(by.token) })
+      : this.living(`accessor = :accessor and ${tokenHasUses}`, by);
   }
 
   private async living(condition: string, values: Record<string, unknown>): Promise<LivingToken | null> {

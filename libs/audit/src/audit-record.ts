@@ -48,6 +48,8 @@ export interface Known {
   /** Whose token it is, once that was looked up. */
   token?: Token;
   mount?: AuditedMount;
+  /** For how long the answer is to be wrapped, milliseconds. */
+  wrapTtlMs?: number;
   /** Whether the caller was let through, once that is known. */
   isAllowed?: boolean;
 }
@@ -83,7 +85,7 @@ export function responseRecord(known: Known, form: RecordForm, response: Audited
   };
 }
 
-function askedOf({ request, token, mount, isAllowed }: Known, form: RecordForm): object {
+function askedOf({ request, token, mount, wrapTtlMs, isAllowed }: Known, form: RecordForm): object {
   const { hashing } = form;
   const { id, operation, path, data, remoteAddress, command } = request;
   const clientToken = request.token ? hashing.text(request.token) : undefined;
@@ -113,6 +115,7 @@ function askedOf({ request, token, mount, isAllowed }: Known, form: RecordForm):
       data: hashing.body(data, mount?.tuning?.auditNonHmacRequestKeys),
       ...(remoteAddress ? { remote_address: remoteAddress } : {}),
       ...(command ? { command } : {}),
+      ...(wrapTtlMs ? { wrap_ttl: Math.trunc(wrapTtlMs / 1000) } : {}),
     },
   };
 }

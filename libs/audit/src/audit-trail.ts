@@ -222,6 +222,11 @@ export class AuditEntry {
     this.known.token = token;
   }
 
+  /** For how long the answer is to be wrapped, milliseconds. */
+  set wrapTtlMs(ttlMs: number | undefined) {
+    this.known.wrapTtlMs = ttlMs;
+  }
+
   set mount(mount: AuditedMount) {
     this.known.mount = mount;
   }

@@ -42,6 +42,11 @@ export const issueLease = {
     admission: z.string().optional(),
     /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
     audited: z.string().optional(),
+    /**
+     * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
+     * a command is one whose answer is not wrapped.
+     */
+    wrapping: z.string().optional(),
   }),
   reply: z.object({
     leaseId: z.string(),

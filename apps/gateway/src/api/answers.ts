@@ -9,7 +9,11 @@ export type AnswerShape =
    */
   | { kind: 'data'; schema: z.ZodType; flat?: boolean; orNothing?: boolean; auth?: z.ZodType }
   | { kind: 'bare'; schema: z.ZodType }
-  | { kind: 'text'; type: string };
+  | { kind: 'text'; type: string }
+  /** A wrapping token alone. */
+  | { kind: 'wrap' }
+  /** What another path would have answered. */
+  | { kind: 'anything' };
 
 /** The answers of an operation that are no errors, by status; `any`: of whichever status. */
 export type Answers = { [status: number]: AnswerShape; any?: AnswerShape };
@@ -34,3 +38,9 @@ export const noContentOrWarnings: Answers = { ...noContent, 200: { kind: 'data',
 
 /** Names of a list. */
 export const withKeys = withData(z.strictObject({ keys: z.array(z.string()) }));
+
+/** 200 with a wrapping token. */
+export const withWrap: Answers = { 200: { kind: 'wrap' } };
+
+/** What was wrapped, as it would have been sent. */
+export const withAnything: Answers = { ...noContent, 200: { kind: 'anything' } };

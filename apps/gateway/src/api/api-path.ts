@@ -28,6 +28,8 @@ export interface ApiRequest<Fields> {
   accept: string;
   /** The header of that name, as it was sent. */
   idempotencyKey?: string;
+  /** For how long the answer is going to be wrapped, in milliseconds; absent where it is not. */
+  wrapTtlMs?: number;
 }
 
 /** A request of a caller whose token was checked. */
@@ -59,6 +61,10 @@ export interface ApiAnswer {
   bare?: Record<string, unknown>;
   /** The whole body where it is no JSON, and its Content-Type. */
   text?: { type: string; body: string };
+  /** Told in the place of everything else: the answer is wrapped. Its lease, if it has one, is still `leaseId`. */
+  wrapInfo?: Record<string, unknown>;
+  /** It is sent as it is, whatever was asked: it tells of the system itself. */
+  neverWrapped?: boolean;
   /** Beside those that every answer has. */
   headers?: Record<string, string>;
   /** Called when the caller hung up before the last byte of this answer was written. */
@@ -84,6 +90,8 @@ export interface ApiPath<Request> {
   answersSealed?: boolean;
   /** An update takes from its query what its body lacks: hvac's PUT of `sts` sends no body (contract.md 2.5). */
   readsQuery?: boolean;
+  /** What is sent are no fields: nothing of it is unknown. */
+  takesAnything?: boolean;
   /** A write of what is absent needs the capability `create` (contract.md 1.9). */
   creates?: {
     isAbsent(

@@ -9,10 +9,11 @@ import { errorAnswer } from './api-error.js';
 import { toBody } from './envelope.js';
 import { HttpAudit, HttpEntry } from './http-audit.js';
 import { readRequest } from './http-request.js';
-import { refuseUnserved, tokenOf } from './request-headers.js';
+import { refuseUnserved, tokenOf, wrapTtlOf } from './request-headers.js';
 import { RequestOutcomes } from './request-outcomes.js';
 import { remoteAddressOf } from './remote-address.js';
 import { send, sendError, sendText } from './send.js';
+import { Wrapping } from './wrapping.js';
 
 /** The gateway's one door: mounts come and go, so their paths cannot be routes of a framework. */
 @Controller()
@@ -21,6 +22,7 @@ export class ApiController {
     private readonly api: Api,
     private readonly outcomes: RequestOutcomes,
     private readonly audit: HttpAudit,
+    private readonly wrapping: Wrapping,
   ) {}
 
   @All('*')
@@ -44,21 +46,27 @@ export class ApiController {
       const token = tokenOf(request.headers);
       entry = this.audit.begin(id, asked, token);
       refuseUnserved(request.headers);
+      asked.wrapTtlMs = wrapTtlOf(request.headers);
+      entry.wrapTtlMs = asked.wrapTtlMs;
       const onRoute = (route: string) => void (noted.route = route);
-      const answer = await this.api.handle(asked, token, id, hangUp, onRoute, entry);
-      const { status, body } = toBody(answer, id);
-      const { undelivered, leaseId } = answer;
+      let answer = await this.api.handle(asked, token, id, hangUp, onRoute, entry);
+      const { leaseId } = answer;
       const takeBack = async () => {
-        if (!undelivered || !leaseId) return;
+        if (!answer.undelivered || !leaseId) return;
         this.outcomes.notReceived(noted, leaseId);
-        await undelivered();
+        await answer.undelivered();
       };
       const takeBackBeside = () => void takeBack().catch((error: unknown) => this.outcomes.undone(noted, error));
-      await entry.answered(answer, status, body).catch((error: unknown) => {
+      let sent: ReturnType<typeof toBody>;
+      try {
+        answer = await this.wrapping.wrap(answer, asked, id);
+        sent = toBody(answer, id);
+        await entry.answered(answer, sent.status, sent.body);
+      } catch (error) {
         takeBackBeside();
         throw error;
-      });
-      if (undelivered && leaseId) {
+      }
+      if (answer.undelivered && leaseId) {
         if (hangUp.aborted) {
           this.outcomes.left(noted);
           return void (await takeBack());
@@ -68,9 +76,9 @@ export class ApiController {
           if (!hangUp.aborted) this.outcomes.handedOver(noted, leaseId);
         });
       }
-      this.outcomes.answered(noted, status);
-      if (answer.text) sendText(reply, status, answer.text);
-      else send(reply, status, body, answer.headers);
+      this.outcomes.answered(noted, sent.status);
+      if (answer.text) sendText(reply, sent.status, answer.text);
+      else send(reply, sent.status, sent.body, answer.headers);
     } catch (thrown) {
       const error = await entry.refused(databaseIsAway(thrown));
       const refusal = errorAnswer(error);

@@ -147,8 +147,8 @@ export class Api {
     onRoute: (route: string) => void,
     entry: HttpEntry,
   ): Promise<ApiAnswer> {
-    const { path, remoteAddress = '', accept = '', idempotencyKey } = asked;
-    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, onRoute, entry };
+    const { path, remoteAddress = '', accept = '', idempotencyKey, wrapTtlMs } = asked;
+    const base = { id, path, hangUp, remoteAddress, accept, idempotencyKey, wrapTtlMs, onRoute, entry };
     const openMatch = this.open.match(asked.path);
     const isOpen = openMatch && !asked.help;
     if (!isOpen || !alwaysAnswered.has(path)) await this.rates.ofAll();
@@ -238,7 +238,9 @@ export class Api {
     const answer = (await operation.handle({ ...base, params, fields, sent } as unknown as Request)) ?? {};
     const warnings = [
       ...(answer.warnings ?? []),
-      ...(unknown.length > 0 ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`] : []),
+      ...(unknown.length > 0 && !path.takesAnything
+        ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`]
+        : []),
       ...(replaced.length > 0
         ? [
             "Endpoint replaced the value of these parameters with the values captured from the endpoint's path: " +
@@ -246,6 +248,8 @@ export class Api {
           ]
         : []),
     ];
+    // While it is sealed nothing can be kept.
+    if (path.answersSealed) return { ...answer, neverWrapped: true };
     // A 204 has no place for them.
     return answer.data === undefined || answer.bare ? answer : { ...answer, warnings };
   }

@@ -38,6 +38,11 @@ export class HttpEntry {
 
   constructor(private readonly entry?: AuditEntry) {}
 
+  /** Milliseconds. */
+  set wrapTtlMs(ttlMs: number | undefined) {
+    if (this.entry) this.entry.wrapTtlMs = ttlMs;
+  }
+
   set caller({ token }: Caller) {
     this.isLetIn = true;
     if (this.entry) this.entry.token = token;
@@ -83,20 +88,20 @@ function coreMountOf(path: string): AuditedMount | undefined {
 
 /** Of what is sent, so that no record says less than the answer. */
 function toResponse(
-  { bare, text }: ApiAnswer,
+  { bare, text, leaseId, wrapInfo }: ApiAnswer,
   status: number,
   body: Record<string, unknown> | undefined,
 ): AuditedResponse {
   if (text) return { data: { http_content_type: text.type, http_raw_body: text.body, http_status_code: status } };
+  // Who reads records finds the lease of a wrapped credential, too.
+  if (wrapInfo) return { leaseId, wrapInfo };
   if (bare) return { data: bare };
-  const { data, lease_id, auth, wrap_info, warnings } = (body ?? {}) as Partial<Envelope>;
-  return { data, leaseId: lease_id, auth, wrapInfo: wrap_info, warnings };
+  const { data, auth, warnings } = (body ?? {}) as Partial<Envelope>;
+  return { data, leaseId, auth, warnings };
 }
 
 interface Envelope {
   data: Record<string, unknown> | null;
-  lease_id: string;
   auth: Record<string, unknown> | null;
-  wrap_info: Record<string, unknown> | null;
   warnings: string[] | null;
 }

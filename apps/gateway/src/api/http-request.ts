@@ -18,6 +18,8 @@ export interface VaultRequest {
   /** The headers of these names. */
   accept?: string;
   idempotencyKey?: string;
+  /** As in `ApiRequest`. */
+  wrapTtlMs?: number;
 }
 
 /** The method is none of the API's (contract.md 1.1). */

@@ -23,7 +23,7 @@ export function grantOf(acl: Acl, asked: VaultRequest, sent: Record<string, unkn
   const isList = asked.operation === 'list';
   const path = isList ? `${asked.path}/` : asked.path;
   const may = (operation: AccessRequest['operation']) =>
-    acl.allows({ operation, path, parameters: sent }, needsSudo(path));
+    acl.allows({ operation, path, parameters: sent, wrapTtlMs: asked.wrapTtlMs }, needsSudo(path));
   const operation = asked.operation === 'head' ? 'read' : asked.operation;
   const granted = may(operation);
   const grant =

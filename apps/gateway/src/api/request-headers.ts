@@ -10,19 +10,21 @@ export function tokenOf(headers: IncomingHttpHeaders): string | undefined {
 }
 
 /**
- * Refuses what would be answered wrongly if it were passed over: there is no namespace but the root, and a credential
- * that was to be wrapped must not be handed out in the clear (contract.md 1.2).
- * @throws CodedError `no_route` for a namespace; InvalidRequest for a wish to wrap.
+ * Refuses what would be answered wrongly if it were passed over: there is no namespace but the root (contract.md 1.2).
+ * @throws CodedError `no_route`
  */
 export function refuseUnserved(headers: IncomingHttpHeaders): void {
   const namespace = String(headers['x-vault-namespace'] ?? '').replace(/^\/+|\/+$/g, '');
   if (namespace !== '' && namespace !== 'root') throw new CodedError('no_route', 'namespace not found');
-  if (wrapMs(headers['x-vault-wrap-ttl']) > 0) throw new InvalidRequest('response wrapping is not supported');
 }
 
-function wrapMs(header: string | string[] | undefined): number {
+/**
+ * For how long the answer is to be wrapped, in milliseconds; undefined where it is not.
+ * @throws InvalidRequest (text: contract.md 1.2)
+ */
+export function wrapTtlOf(headers: IncomingHttpHeaders): number | undefined {
   try {
-    return parseDuration(header ?? '');
+    return parseDuration(headers['x-vault-wrap-ttl'] ?? '') || undefined;
   } catch (error) {
     throw new InvalidRequest(`error parsing X-Vault-Wrap-TTL header: ${(error as Error).message}`);
   }

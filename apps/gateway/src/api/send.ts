@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import { answerHeaders } from '../wire/connection.js';
 import type { ErrorAnswer } from './api-error.js';
+import { jsonOf } from './envelope.js';
 
 /** Writes an answer that is no JSON. */
 export function sendText(reply: FastifyReply, status: number, { type, body }: { type: string; body: string }): void {
@@ -18,7 +19,7 @@ export function send(
   void reply
     .status(status)
     .headers({ ...headers, ...answerHeaders })
-    .send(body === undefined ? undefined : Buffer.from(`${JSON.stringify(body)}\n`));
+    .send(body === undefined ? undefined : Buffer.from(jsonOf(body)));
 }
 
 /** Writes an error. */

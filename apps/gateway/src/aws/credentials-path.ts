@@ -66,6 +66,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         roleSessionName: fields.role_session_name,
         idempotencyKey: checkedKey(request.idempotencyKey),
         parameters: caller.acl.isRoot ? undefined : within(sent),
+        wrapTtlMs: request.wrapTtlMs,
       },
       caller,
       hangUp,

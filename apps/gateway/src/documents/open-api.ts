@@ -101,7 +101,7 @@ function describe(
     tags: [part.prefix === '' ? template.split('/')[1] : 'secrets'],
     ...(part.isOpen && { security: [] }),
     ...(name === 'update'
-      ? fields.length > 0 && {
+      ? (fields.length > 0 || path.takesAnything) && {
           requestBody: {
             content: {
               'application/json': {
@@ -116,7 +116,7 @@ function describe(
       : (inQuery.length > 0 || name === 'list') && {
           parameters: [...(name === 'list' ? [listing] : []), ...inQuery],
         }),
-    responses: responsesOf(operation.answers),
+    responses: responsesOf(operation.answers, !path.answersSealed),
   };
 }
 
@@ -137,9 +137,9 @@ const typeSchemas: Record<FieldType, Json> = {
   'duration (sec)': { type: 'string', format: 'duration, such as "90s", or seconds' },
 };
 
-function responsesOf({ any, ...answers }: Answers): Json {
+function responsesOf({ any, ...answers }: Answers, mayBeWrapped: boolean): Json {
   const responses: Json = Object.fromEntries(
-    Object.entries(answers).map(([status, shape]) => [status, responseOf(shape as AnswerShape)]),
+    Object.entries(answers).map(([status, shape]) => [status, responseOf(shape as AnswerShape, mayBeWrapped)]),
   );
   return {
     ...responses,
@@ -149,16 +149,25 @@ function responsesOf({ any, ...answers }: Answers): Json {
   };
 }
 
-function responseOf(shape: AnswerShape): Json {
+/** Whatever has a body may come wrapped, where its path serves only while the system is not sealed. */
+function responseOf(shape: AnswerShape, mayBeWrapped: boolean): Json {
+  const orWrapped = (schema: Json) => (mayBeWrapped ? { anyOf: [schema, ref('Wrapped')] } : schema);
+  const json = (schema: Json) => ({ 'application/json': { schema } });
   switch (shape.kind) {
     case 'nothing':
       return { description: 'Done.' };
-    case 'text':
-      return { description: 'Served.', content: { [shape.type]: { schema: { type: 'string' } } } };
+    case 'wrap':
+      return { description: 'Wrapped.', content: json(ref('Wrapped')) };
+    case 'anything':
+      return { description: 'As it was wrapped.', content: json({}) };
+    case 'text': {
+      const text = { [shape.type]: { schema: { type: 'string' } } };
+      return { description: 'Served.', content: { ...text, ...(mayBeWrapped && json(ref('Wrapped'))) } };
+    }
     default:
       return {
         description: shape.kind === 'data' && shape.orNothing ? 'Accepted; the body may be empty.' : 'Served.',
-        content: { 'application/json': { schema: schemaOf(shape) } },
+        content: json(orWrapped(schemaOf(shape))),
       };
   }
 }
@@ -199,17 +208,29 @@ function toSchema(schema: z.ZodType): Json {
 
 const ref = (name: string): Json => ({ $ref: `#/components/schemas/${name}` });
 
-const { properties: envelopeProperties, required: envelopeRequired } = toSchema(
-  z.strictObject({
-    request_id: z.string(),
-    lease_id: z.string(),
-    renewable: z.boolean(),
-    lease_duration: z.int(),
-    wrap_info: z.null(),
-    warnings: z.array(z.string()).nullable(),
-    auth: z.null(),
-  }),
-) as { properties: Json; required: string[] };
+const emptyEnvelope = z.strictObject({
+  request_id: z.string(),
+  lease_id: z.string(),
+  renewable: z.boolean(),
+  lease_duration: z.int(),
+  wrap_info: z.null(),
+  warnings: z.array(z.string()).nullable(),
+  auth: z.null(),
+});
+
+const wrapInfo = z.strictObject({
+  token: z.string(),
+  accessor: z.string(),
+  ttl: z.int(),
+  creation_time: z.iso.datetime(),
+  creation_path: z.string(),
+  wrapped_accessor: z.string().optional(),
+});
+
+const { properties: envelopeProperties, required: envelopeRequired } = toSchema(emptyEnvelope) as {
+  properties: Json;
+  required: string[];
+};
 
 const envelope = {
   properties: envelopeProperties,
@@ -218,5 +239,6 @@ const envelope = {
 };
 
 const schemas = {
+  Wrapped: toSchema(emptyEnvelope.extend({ data: z.null(), wrap_info: wrapInfo, warnings: z.null() })),
   Errors: toSchema(z.strictObject({ errors: z.array(z.string()), data: z.unknown().optional() })),
 };

@@ -11,6 +11,7 @@ import { AppRole1764510000000 } from './1764510000000-approle.js';
 import { Policies1764600000000 } from './1764600000000-policies.js';
 import { Sealing1764700000000 } from './1764700000000-sealing.js';
 import { Audit1764800000000 } from './1764800000000-audit.js';
+import { Wrapping1764900000000 } from './1764900000000-wrapping.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   Policies1764600000000,
   Sealing1764700000000,
   Audit1764800000000,
+  Wrapping1764900000000,
 ];

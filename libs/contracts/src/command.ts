@@ -6,6 +6,14 @@ import { z } from 'zod';
  */
 const longestWaitMs = 600_000;
 
+/** A text that PostgreSQL can store: without NUL and without half a surrogate pair. */
+export const text = z
+  .string()
+  .refine(
+    (value) => !value.includes('\u0000') && !/\p{Surrogate}/u.test(value),
+    'must be text without a NUL or broken Unicode',
+  );
+
 /** What every command carries, whatever it asks for (design.md, Messages). */
 export const command = {
   /** Unique per command; whatever is delivered twice under one id is one request. */
@@ -13,8 +21,8 @@ export const command = {
   /** How long the asker still waits, in milliseconds: a duration, because clocks differ. */
   waitMs: z.int().positive().max(longestWaitMs),
   /** Runs from the HTTP request to every log line. */
-  requestId: z.string(),
-  token: z.string(),
+  requestId: text,
+  token: text,
 };
 
 /** A TTL that was cut: what was wanted and what was left, both in milliseconds. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { command } from './command.js';
+import { command, text } from './command.js';
 
 /**
  * Records that the asker hands an offered credential on; only after the answer may it do so. Asked again, it says so
@@ -9,7 +9,7 @@ export const acceptLease = {
   pattern: 'lease.accept',
   request: z.object({
     ...command,
-    leaseId: z.string(),
+    leaseId: text,
     /** Id of the `lease.issue` command, where that had an idempotency key: several may be given its credential. */
     commandId: z.uuid().optional(),
   }),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { command, ttlCut } from './command.js';
+import { command, text, ttlCut } from './command.js';
 import { idempotencyKey } from './idempotency-key.js';
 
 /** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
@@ -18,13 +18,13 @@ export const issueLease = {
   request: z.object({
     ...command,
     /** Path of the mount with its slash, such as `aws/`. */
-    mount: z.string(),
-    role: z.string(),
+    mount: text,
+    role: text,
     /** Which path was asked: legacy roles give another type through each (contract.md 2.5). */
     door: z.enum(['creds', 'sts']),
     ttlSeconds: z.int().nonnegative().optional(),
-    roleArn: z.string().optional(),
-    roleSessionName: z.string().optional(),
+    roleArn: text.optional(),
+    roleSessionName: text.optional(),
     /**
      * Who asks again under the same key for the same thing, with the same token, is given the same credential, for a short
      * while. The acceptance of one that was asked for with a key must name the command.
@@ -34,19 +34,19 @@ export const issueLease = {
      * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
      * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
      */
-    parameters: z.record(z.string(), z.json()).optional(),
+    parameters: z.record(text, z.json()).optional(),
     /**
      * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
      * who has the keyring can make. The issuer does neither again.
      */
-    admission: z.string().optional(),
+    admission: text.optional(),
     /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
-    audited: z.string().optional(),
+    audited: text.optional(),
     /**
      * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
      * a command is one whose answer is not wrapped.
      */
-    wrapping: z.string().optional(),
+    wrapping: text.optional(),
   }),
   reply: z.object({
     leaseId: z.string(),

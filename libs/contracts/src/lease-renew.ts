@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { command, ttlCut } from './command.js';
+import { command, text, ttlCut } from './command.js';
 
 /** Sets a lease to end `incrementSeconds` from now, as far as its longest life allows (contract.md 4.3). */
 export const renewLease = {
   pattern: 'lease.renew',
   request: z.object({
     ...command,
-    leaseId: z.string(),
+    leaseId: text,
     /** 0: what the engine gives. */
     incrementSeconds: z.int().nonnegative().default(0),
   }),

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { command } from './command.js';
+import { command, text } from './command.js';
 
 /** Ends a lease now; its credential is taken back by itself, and need not be gone from AWS when the answer comes. */
 export const revokeLease = {
   pattern: 'lease.revoke',
-  request: z.object({ ...command, leaseId: z.string() }),
+  request: z.object({ ...command, leaseId: text }),
   reply: z.object({ leaseId: z.string() }),
 };
 export type RevokeLeaseRequest = z.infer<typeof revokeLease.request>;

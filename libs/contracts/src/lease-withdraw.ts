@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { command } from './command.js';
+import { command, text } from './command.js';
 
 /**
  * Says that nobody waits for an issue any more: it is refused where it has not begun, and taken back where it has. Of an
@@ -13,7 +13,7 @@ export const withdrawLease = {
     /** Id of the `lease.issue` command. */
     commandId: z.uuid(),
     /** That lease is taken back, offered or accepted, unless another command with the same key was given it too. */
-    leaseId: z.string().optional(),
+    leaseId: text.optional(),
   }),
   reply: z.object({ commandId: z.uuid() }),
 };

@@ -46,11 +46,15 @@ async function connected(database: Reached): Promise<DataSource> {
   }
 }
 
-/** @throws StartRefused when the database cannot be reached, or its schema is older than this build. */
-export async function requireDatabase(database: Reached): Promise<void> {
+/**
+ * A connection to the database for as long as `use` takes.
+ * @throws StartRefused when it cannot be reached, or its schema is older than this build.
+ */
+export async function withDatabase<T>(database: Reached, use: (source: DataSource) => Promise<T>): Promise<T> {
   const source = await connected(database);
   try {
     await refuseOlderSchema(source);
+    return await use(source);
   } finally {
     await source.destroy();
   }

@@ -42,6 +42,8 @@ describe('a secret', () => {
   const given: string[] = [];
   /** What had crossed to PostgreSQL before secrets were sent where they do not belong. */
   let beforeMisplaced: Buffer[] = [];
+  let auditFile = '';
+  let auditedBeforeMisplaced = 0;
   const stops: (() => Promise<unknown>)[] = [];
 
   beforeAll(async () => {
@@ -102,6 +104,10 @@ describe('a secret', () => {
   async function journey(): Promise<void> {
     const { http, simulator, root } = world;
     const { faults } = simulator;
+    const folder = await mkdtemp(join(tmpdir(), 'leasehold-audit-'));
+    stops.push(() => rm(folder, { recursive: true }));
+    auditFile = join(folder, 'audit.log');
+    await http.must(204, 'PUT', 'sys/audit/file', { type: 'file', options: { file_path: auditFile } });
     await world.mount();
     const account = simulator.account();
     account.putUserPolicy(account.existingUser('leasehold-root'), 'federate', seedFederationPolicy());
@@ -148,6 +154,7 @@ describe('a secret', () => {
 
     // Secrets where they do not belong: those in a path are looked for among the names, and found to be none.
     beforeMisplaced = lines.database.seen();
+    auditedBeforeMisplaced = (await readFile(auditFile)).length;
     const wrong = [root.secretAccessKey, world.options.masterKey.toString('base64'), http.token, idempotencyKey];
     for (const secret of wrong) {
       const inPath = encodeURIComponent(secret);
@@ -453,6 +460,17 @@ describe('a secret', () => {
     expect(findSecrets(secrets(), places(beforeMisplaced))).toEqual([]);
     const lent = secrets().filter(({ name }) => name.startsWith('a lent'));
     expect(findSecrets(lent, places(lines.database.seen()))).toEqual([]);
+  });
+
+  it('is in no audit record, but in the path that a caller asked for', async () => {
+    const name = 'the audit file';
+    const bytes = await readFile(auditFile);
+    for (const text of ['aws/creds/both', 'auth/approle/login', 'sys/rotate']) expect(bytes.includes(text)).toBe(true);
+    const before = bytes.subarray(0, auditedBeforeMisplaced);
+    expect(before.includes('hmac-sha256:')).toBe(true);
+    expect(findSecrets(secrets(), [{ name, bytes: before }])).toEqual([]);
+    const lent = secrets().filter((secret) => secret.name.startsWith('a lent'));
+    expect(findSecrets(lent, [{ name, bytes }])).toEqual([]);
   });
 
   it('is in no line of the log and in no figure, in no form', async () => {

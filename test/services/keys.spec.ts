@@ -203,7 +203,7 @@ describe('keys that are changed while the services run', () => {
     // One that was ended comes back when migrate is given it: the command says so.
     await fleet.migrate({ ...env, LEASEHOLD_ROOT_TOKEN: added.said });
     expect([await works(added.said), await works(replaced.said)]).toEqual([200, 403]);
-    for (const _ of [1, 2]) await fleet.migrate({ ...env, LEASEHOLD_ROOT_TOKEN: replaced.said });
+    await fleet.migrate({ ...env, LEASEHOLD_ROOT_TOKEN: replaced.said });
     expect([await works(added.said), await works(replaced.said)]).toEqual([403, 200]);
   }, 60_000);
 

@@ -1,7 +1,7 @@
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { AccessModule, masterKeyEnv, masterKeysOf } from '#libs/access';
-import { databaseEnv, databaseModule, databaseOf, requireDatabase, StartRefused } from '#libs/runtime';
+import { AccessModule, Keyring, masterKeyEnv, masterKeysOf } from '#libs/access';
+import { databaseEnv, databaseModule, databaseOf, StartRefused, withDatabase } from '#libs/runtime';
 import { z } from 'zod';
 
 /** What a command needs that works on the keyring: the database and what opens it. */
@@ -30,9 +30,12 @@ export async function withAccess<T>(
   use: (app: INestApplicationContext) => Promise<T>,
 ): Promise<T> {
   const database = databaseOf(env);
-  await requireDatabase(database);
+  const masterKeys = masterKeysOf(env);
+  // Tried before: of an application that breaks off half-built, nobody can close the connections, and the process would
+  // stay for as long as they do.
+  await withDatabase(database, (source) => Keyring.open(source, ...masterKeys));
   const app = await NestFactory.createApplicationContext(
-    { module: class {}, imports: [databaseModule(database, 2), AccessModule.open(...masterKeysOf(env))] },
+    { module: class {}, imports: [databaseModule(database, 2), AccessModule.open(...masterKeys)] },
     { logger: false, abortOnError: false },
   );
   try {

@@ -66,7 +66,9 @@ export class Metrics {
       const Name = this.written.get(name) ?? name;
       const group = (suffix: string) => values.filter((value) => value.metricName === `${name}${suffix}`);
       if (type === 'gauge') {
-        for (const { labels, value } of values) told.Gauges.push({ Name, Value: value, Labels: texts(labels) });
+        // What is not a number yet has no form in JSON.
+        for (const { labels, value } of values.filter((each) => Number.isFinite(each.value)))
+          told.Gauges.push({ Name, Value: value, Labels: texts(labels) });
       } else if (type === 'counter') {
         for (const { labels, value } of values)
           told.Counters.push({ Name, Count: value, Sum: value, Labels: texts(labels) });

@@ -17,7 +17,17 @@ export interface Breakage {
 export type Run = (args: string[], env?: Record<string, string>) => Promise<{ code: number | null; said: string }>;
 
 const root = fileURLToPath(new URL(import.meta.url.includes('/dist/') ? '../../..' : '../..', import.meta.url));
-const sources = ['apps', 'libs', 'test', 'scripts', 'docs', 'package.json', 'tsconfig.json', 'jest.config.js'];
+const sources = [
+  'docker-compose.yml',
+  'apps',
+  'libs',
+  'test',
+  'scripts',
+  'docs',
+  'package.json',
+  'tsconfig.json',
+  'jest.config.js',
+];
 
 /**
  * Makes a copy of this checkout's sources with something broken in it, and removes it afterwards.

@@ -13,7 +13,7 @@ const limitMs = 30 * 60_000;
 const say = (line) => process.stdout.write(`${line}\n`);
 
 /**
- * `npm test`: makes the checkout ready, then runs jest, with the arguments given, on servers of this run's own or on those
+ * `npm test`: makes the checkout ready, then runs jest, or once with the arguments given, on servers of this run's own or on those
  * at TEST_DATABASE_URL, TEST_REDIS_URL and TEST_RABBITMQ_URL. The last words are jest's, and so is the exit code; where
  * RabbitMQ and Redis cannot be had, what needs none runs, and the run fails with the sentence that says what to do.
  */
@@ -25,12 +25,10 @@ await orSayWhyNot(async () => {
   const outcome = await withTemporaryFolder(async (temp) => {
     return withDatabase(temp, (databaseUrl) =>
       withServers(temp, async (servers) => {
-        const code = await runJest(
-          { TEST_DATABASE_URL: databaseUrl, ...servers.urls },
-          servers.jest,
-          temp,
-          ending.signal,
-        );
+        let code = 0;
+        for (const args of partsOf(servers))
+          code =
+            (await runJest({ TEST_DATABASE_URL: databaseUrl, ...servers.urls }, args, temp, ending.signal)) || code;
         if (servers.refusal) process.stderr.write(`The journeys over real services were not run. ${servers.refusal}\n`);
         return servers.refusal ? code || 1 : code;
       }),
@@ -38,6 +36,16 @@ await orSayWhyNot(async () => {
   });
   process.exitCode = ending.signal.aborted ? 128 + constants.signals[ending.signal.reason] : outcome;
 });
+
+/**
+ * The arguments of each run of jest: what runs in one process two specs at a time, then services, which are processes enough,
+ * one after the other. Whoever gives arguments has one run.
+ */
+function partsOf({ refusal }) {
+  const inOneProcess = ['--selectProjects', 'units', 'embedded'];
+  if (process.argv.length > 2) return [refusal ? inOneProcess : []];
+  return [[...inOneProcess, '--maxWorkers=2'], ...(refusal ? [] : [['--selectProjects', 'services']])];
+}
 
 /** The specs' temporary folders are in here too, so that what a cut-off spec leaves behind goes with it. */
 async function withTemporaryFolder(use) {
@@ -76,7 +84,7 @@ async function withDatabase(temp, use) {
 /** Those given, or private ones; without either, the specs that need none. */
 async function withServers(temp, use) {
   const given = { TEST_REDIS_URL: process.env.TEST_REDIS_URL, TEST_RABBITMQ_URL: process.env.TEST_RABBITMQ_URL };
-  if (given.TEST_REDIS_URL && given.TEST_RABBITMQ_URL) return use({ urls: given, jest: [] });
+  if (given.TEST_REDIS_URL && given.TEST_RABBITMQ_URL) return use({ urls: given });
   let servers = [];
   try {
     const { startRedis, startRabbitmq } = await obtainServers({ say });
@@ -86,11 +94,11 @@ async function withServers(temp, use) {
     ]);
   } catch (error) {
     if (!(error instanceof ServersRefused)) throw error;
-    return use({ urls: {}, jest: ['--selectProjects', 'units', 'embedded'], refusal: error.message });
+    return use({ urls: {}, refusal: error.message });
   }
   try {
     const [redis, rabbitmq] = servers;
-    return await use({ urls: { TEST_REDIS_URL: redis.url, TEST_RABBITMQ_URL: rabbitmq.url }, jest: [] });
+    return await use({ urls: { TEST_REDIS_URL: redis.url, TEST_RABBITMQ_URL: rabbitmq.url } });
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }

@@ -30,7 +30,7 @@ const common = {
  * by itself is the same in both, and runs in one process alone.
  */
 const onBothShapes =
-  '/test/(aws-calls|contract-(clients|credentials|leases|tokens|wrapping)|idempotency|lease-life-faults|limits|' +
+  '/test/(aws-calls|contract-(clients|credentials|leases|tokens|wrapping)|idempotency|limits|' +
   'quick-start|secrets|stopping)\\.spec\\.ts$';
 
 export default {

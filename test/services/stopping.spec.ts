@@ -90,13 +90,17 @@ describe('a service that is told to stop', () => {
       npm.kill('SIGTERM');
       await eventually(() => said.includes('"msg":"gateway stops"'));
     } finally {
-      try {
-        process.kill(-npm.pid!, 'SIGKILL');
-      } catch (error) {
-        // By now it may have ended by itself, which is what it was told.
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-      }
+      endGroup(npm.pid!);
       await closed;
     }
   }, 40_000);
 });
+
+/** What has ended by itself by now, as it was told, is fine. */
+function endGroup(pid: number): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

@@ -9,7 +9,8 @@ export interface Change {
 }
 
 const key = 7_364_201;
-const waiting = `select pid from pg_locks where locktype = 'advisory' and objid = ${key} and not granted`;
+const waiting = `select pid from pg_locks join pg_stat_activity using (pid)
+  where locktype = 'advisory' and objid = ${key} and not granted`;
 
 /**
  * A gate before the commit of a change: a deferred trigger, which runs when all statements of the transaction have run, and
@@ -48,9 +49,11 @@ export class Gate {
 
   /** Ends the connections of those that wait: nothing of their transactions remains. */
   async lose(): Promise<void> {
-    // One that waited for a row of the first comes up to the gate only when the first has gone.
+    const { rows: now } = await this.client.query<{ at: string }>(`select clock_timestamp()::text as at`);
+    // One that waited for a row of the first comes up to the gate only when the first has gone; who begins later, such as a
+    // caller who asks again, has no part in it.
     for (let looks = 0; looks < 3; looks += 1) {
-      const { rows } = await this.client.query<{ pid: number }>(waiting);
+      const { rows } = await this.client.query<{ pid: number }>(`${waiting} and xact_start <= $1`, [now[0]!.at]);
       for (const { pid } of rows) await this.client.query('select pg_terminate_backend($1, 2000)', [pid]);
       if (rows.length > 0) looks = 0;
     }

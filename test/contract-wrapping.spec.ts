@@ -334,6 +334,20 @@ describe('response wrapping', () => {
       expect((await open(fresh.token)).status).toBe(200);
     });
 
+    it('is still good when no other one could be kept in its place', async () => {
+      const old = await wrap('GET', 'aws/roles/deploy');
+      await world.database.query(
+        `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'the disk is full'; end $$;
+         create trigger refused before insert on wrapped_answers for each row execute function refuse()`,
+      );
+      try {
+        await world.http.must(500, 'POST', 'sys/wrapping/rewrap', { token: old.token });
+      } finally {
+        await world.database.query(`drop function refuse() cascade`);
+      }
+      expect((await open(old.token)).status).toBe(200);
+    });
+
     it('ends with its answer when it is revoked by its accessor', async () => {
       const wrapped = await wrap('GET', 'aws/roles/deploy');
       await world.http.must(204, 'POST', 'auth/token/revoke-accessor', { accessor: wrapped.accessor });

@@ -126,9 +126,10 @@ export class Tokens {
 
   /**
    * Makes a token. Its parent stays locked against its end until it is there: who ends the parent finds this child.
+   * @param manager of the transaction that it is made in.
    * @throws InvalidRequest when the parent has ended, or a token of that id exists.
    */
-  async create(plan: TokenPlan): Promise<MadeToken> {
+  async create(plan: TokenPlan, manager = this.manager): Promise<MadeToken> {
     const id = plan.id || `${plan.type === 'batch' ? 'hvb' : 'hvs'}.${randomBytes(24).toString('base64url')}`;
     const rowId = randomUUID();
     const values = [
@@ -158,7 +159,7 @@ export class Tokens {
       from (select case when $11::float8 > 0 then now() + $11::float8 * interval '1 ms' end as instant) ends`;
     const parent = `, (select 1 from tokens where id = $17 and ${tokenIsAlive} for share) parent`;
     try {
-      const made = (await this.manager.query(
+      const made = (await manager.query(
         `insert into tokens (${columns}) ${selected}${plan.parentId ? parent : ''} returning id`,
         values,
       )) as unknown[];
@@ -167,7 +168,7 @@ export class Tokens {
       if (isDuplicate(error)) throw new InvalidRequest('cannot create a token with a duplicate ID');
       throw error;
     }
-    const row = await this.manager.findOneByOrFail(Token, { id: rowId });
+    const row = await manager.findOneByOrFail(Token, { id: rowId });
     return { id, token: row, leftMs: plan.ttlMs > 0 ? plan.ttlMs : null };
   }
 

@@ -6,6 +6,7 @@ import { CallerSeal } from './caller-seal.js';
 import type { Caller } from './caller.js';
 import { Keyring } from './keyring.js';
 import { notSealed, refuseWhenSealed } from './seal.js';
+import type { TokenPlan } from './token-rules.js';
 import { tokenHasUses, tokenIsAlive, Tokens } from './tokens.js';
 
 /** The one policy of wrapping tokens; no other token can have it. */
@@ -54,9 +55,13 @@ export class WrappedAnswers {
 
   /** Keeps an answer for `ttlMs` milliseconds. */
   async keep(answer: WholeAnswer, ttlMs: number): Promise<Wrap> {
+    return this.manager.transaction((manager) => this.keepIn(manager, answer, ttlMs));
+  }
+
+  private async keepIn(manager: EntityManager, answer: WholeAnswer, ttlMs: number): Promise<Wrap> {
     const id = `hvs.${randomBytes(24).toString('base64url')}`;
     const sealed = await this.sealOf(id).seal(JSON.stringify(answer));
-    const { token } = await this.tokens.create({
+    const plan: TokenPlan = {
       id,
       type: 'service',
       path: madeAt,
@@ -76,11 +81,9 @@ export class WrappedAnswers {
       maxLeases: null,
       cuts: [],
       warnings: [],
-    });
-    await this.manager.query(`insert into wrapped_answers (token_id, sealed_answer) values ($1, $2)`, [
-      token.id,
-      sealed,
-    ]);
+    };
+    const { token } = await this.tokens.create(plan, manager);
+    await manager.query(`insert into wrapped_answers (token_id, sealed_answer) values ($1, $2)`, [token.id, sealed]);
     const { id: tokenId, createdAt } = token;
     return { tokenId, token: id, accessor: token.accessor!, ttlMs, createdAt, path: answer.path };
   }
@@ -90,11 +93,28 @@ export class WrappedAnswers {
    * @param token the wrapping token. @param caller who shows it: may be the wrapping token itself, whose use is spent by then.
    * @throws InvalidRequest (text: contract 1.8) when it is over, was used, or is none. Sealed while the system is.
    */
-  async take(token: string, caller: Caller): Promise<WholeAnswer & { ttlMs: number }> {
+  async take(token: string, caller: Caller): Promise<WholeAnswer> {
+    const { answer } = await this.takeIn(this.manager, token, caller);
+    return answer;
+  }
+
+  /** Puts a new wrapping token in the place of another one: whoever dies at it has one of the two. @throws as `take` does. */
+  async rewrap(token: string, caller: Caller): Promise<Wrap> {
+    return this.manager.transaction(async (manager) => {
+      const { answer, ttlMs } = await this.takeIn(manager, token, caller);
+      return this.keepIn(manager, answer, ttlMs);
+    });
+  }
+
+  private async takeIn(
+    manager: EntityManager,
+    token: string,
+    caller: Caller,
+  ): Promise<{ answer: WholeAnswer; ttlMs: number }> {
     const hash = this.keyring.hashToken(token);
     const hasUse = caller.token.hash.equals(hash) ? 'true' : tokenHasUses;
     // The token is locked before its answer, as the trigger does.
-    const [taken] = (await this.manager.query(
+    const [taken] = (await manager.query(
       `with wrapping as materialized (
          select id, creation_ttl_ms from tokens where hash = $1 and ${tokenIsAlive} and ${hasUse} and ${notSealed}
          for no key update
@@ -106,7 +126,7 @@ export class WrappedAnswers {
       [hash],
     )) as { sealed: string; ttlMs: number }[];
     if (!taken) throw await this.refusal();
-    return { ...(await this.open(token, taken.sealed)), ttlMs: taken.ttlMs };
+    return { answer: await this.open(token, taken.sealed), ttlMs: taken.ttlMs };
   }
 
   /** What is told of the answer, which stays where it is. @throws as `take` does. */

@@ -49,10 +49,9 @@ export class WrappingPath implements ApiPart<TokenRequest<unknown>> {
         operations: {
           update: operation<typeof ofToken, TokenRequest<unknown>>(
             ofToken,
-            async (request) => {
-              const { ttlMs, ...answer } = await this.take(request);
-              return { wrapInfo: wrapToWire(await this.answers.keep(answer, ttlMs)) };
-            },
+            async ({ fields, token, caller }) => ({
+              wrapInfo: wrapToWire(await this.answers.rewrap(fields.token || token, caller)),
+            }),
             withWrap,
           ),
         },

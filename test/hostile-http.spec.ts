@@ -224,6 +224,22 @@ describe('a gateway among hostile callers', () => {
     expect(said.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 431']);
   });
 
+  it('is heard to say why by who is still sending when it refuses', async () => {
+    const { hostname, port } = new URL(world.http.url);
+    const socket = connect(Number(port), hostname);
+    let heard = '';
+    socket.on('data', (chunk) => (heard += chunk.toString()));
+    const errors: Error[] = [];
+    socket.on('error', (error) => errors.push(error));
+    const line = `PUT /v1/other/roles/x HTTP/1.1\r\nHost: x\r\nX-Vault-Token: ${world.http.token}\r\n`;
+    socket.write(`${line}Content-Length: ${33 * mib}\r\n\r\n`);
+    // As a client does that reads only when it has sent all.
+    for (let sent = 0; sent < 33; sent += 1) await new Promise((resolve) => socket.write(Buffer.alloc(mib), resolve));
+    await eventually(() => heard.endsWith('too large"]}\n'));
+    expect(errors).toEqual([]);
+    expect(heard).toMatch(/^HTTP\/1\.1 413 [^]*\r\nconnection: close\r\n/i);
+  });
+
   it('tells nobody what it is made of, and says how its answers are to be kept', async () => {
     const answers = await Promise.all([
       raw('GET', '/v1/other/roles/deploy'),

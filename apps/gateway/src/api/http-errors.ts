@@ -14,8 +14,6 @@ export class HttpErrors implements ExceptionFilter {
   catch(error: unknown, host: ArgumentsHost): void {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const answer = answerTo(error);
-    // A body that is not read would have to be waited for.
-    if (!reply.request.raw.complete) void reply.header('connection', 'close');
     const { status } = answer;
     const told = error instanceof CodedError || status >= 500 ? error : new CodedError('invalid_request', '');
     this.outcomes.failed(this.outcomes.begin(reply.request.id), status, told, reply.request.raw.socket.destroyed);

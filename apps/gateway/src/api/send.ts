@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify';
-import { answerHeaders } from '../wire/connection.js';
+import { answerHeaders, refuseInBody } from '../wire/connection.js';
 import type { ErrorAnswer } from './api-error.js';
 import { jsonOf } from './envelope.js';
 
@@ -22,7 +22,9 @@ export function send(
     .send(body === undefined ? undefined : Buffer.from(jsonOf(body)));
 }
 
-/** Writes an error. */
+/** Writes an error, also to who is still sending. */
 export function sendError(reply: FastifyReply, { status, errors, retryAfter }: ErrorAnswer): void {
-  send(reply, status, { errors }, retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) });
+  const headers: Record<string, string> = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) };
+  if (reply.request.raw.complete) send(reply, status, { errors }, headers);
+  else refuseInBody(reply.hijack().raw, status, { ...headers, ...answerHeaders }, jsonOf({ errors }));
 }

@@ -42,6 +42,26 @@ export function refuseRequest(response: ServerResponse, status: number, { goesOn
 }
 
 /**
+ * Answers a request whose body has not arrived whole, and ends the connection. What still comes of the body is let go for a
+ * while: the caller may be one that reads when it has sent all.
+ */
+export function refuseInBody(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: string,
+): void {
+  const { req } = response;
+  response.writeHead(status, { ...headers, 'Content-Length': Buffer.byteLength(body), Connection: 'close' });
+  response.write(body);
+  const end = () => void response.end();
+  const linger = setTimeout(end, lingerMs);
+  response.once('close', () => clearTimeout(linger));
+  req.once('end', end);
+  req.resume();
+}
+
+/**
  * Answers 503 in the place of the answer whose turn it is, and ends the connection. Whoever works on that answer hears at
  * once that it will not be delivered.
  */

@@ -1,33 +1,22 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { notSealed, tokenIsAlive } from '#libs/access';
-import { NoRoute, OutOfTime, OverBudget, PermissionDenied, Sealed } from '#libs/contracts';
-import { freezes } from '#libs/roles';
+import { OutOfTime } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { placesLeft } from './foreign-users.js';
 import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { MadeOfUser } from './lease.entity.js';
-
-/** Who asks for a lease of what, as far as limits and freezes are concerned. */
-export interface Asker {
-  mountId: string;
-  roleName: string;
-  tokenId: string;
-  /** Whether role and token have a limit to their leases; those that have none cost no lock and no count. */
-  limited: { role: boolean; token: boolean };
-}
-
-/** What a lease is opened with: the definitions it was issued under, and who asked. */
-export interface Opening extends Asker {
-  leaseId: string;
-  commandId: string;
-  mountVersion: string;
-  roleVersion: string;
-  rootVersion: string;
-  accountId: string;
-  requestId: string;
-}
+import {
+  allowed,
+  type Asker,
+  lockLimits,
+  noPlace,
+  type Opening,
+  openingValues,
+  placeForUser,
+  requireAllowed,
+  type Users,
+} from './opening.js';
 
 /** The intent to make an IAM user: committed before AWS is asked for anything. */
 export interface UserIntent extends Opening {
@@ -63,8 +52,6 @@ const unlessOwn = `on conflict (id) do update set lease_id = excluded.lease_id, 
 function knownCommand(id: string, token: string): string {
   return `select 1 from commands where id = ${id} and coalesce(lease_id is not null or token_id = ${token}::uuid, true)`;
 }
-
-const mountIsAlive = `(tainted_at is null and removed_at is null)`;
 
 /** What the issuer writes: intents, offers, and what becomes of an issue that failed. */
 @Injectable()
@@ -324,21 +311,6 @@ export class Issuing {
   }
 }
 
-function openingValues(opening: Opening): unknown[] {
-  return [
-    opening.commandId,
-    opening.leaseId,
-    opening.tokenId,
-    opening.mountId,
-    opening.mountVersion,
-    opening.roleName,
-    opening.roleVersion,
-    opening.rootVersion,
-    opening.accountId,
-    opening.requestId,
-  ];
-}
-
 /** The insert of an intent for each row (one or none) of the relation `command`; values as `intentValues` gives them. */
 function insertIntent(command: string, attempt = 1): string {
   return `insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
@@ -346,112 +318,4 @@ function insertIntent(command: string, attempt = 1): string {
     select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13 * interval '1 ms', 'iam_user', 'issuing', true,
       ${attempt}
     from ${command} returning id`;
-}
-
-/** Foreign users of an account, and how many users it may have; null = AWS does not tell. */
-interface Users {
-  foreignUsers: number;
-  quota: number | null;
-}
-
-/**
- * A row when the account has a place for another user, and then a lock that makes the next one who asks wait until this one's
- * intent is counted.
- */
-function placeForUser(account: string, usersPerAccount: string): string {
-  return `select count_due_at from aws_accounts where id = ${account} and ${placesLeft(usersPerAccount)} > 0 for update`;
-}
-
-/** A row when token and mount are alive, nothing is frozen and no limit is reached; values as `openingValues` gives them. */
-function allowed({ limited }: Asker): string {
-  const isLimited = limited.role || limited.token;
-  return `select 1 from tokens, mounts
-    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive} and ${notSealed}
-      and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
-      ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
-}
-
-/** Role and token where they have a limit, with it and how many leases count against it; no more are counted than that. */
-function limitsOf(mountId: string, roleName: string, tokenId: string): string {
-  const used = (whose: string) =>
-    `(select count(*) from (select 1 from leases where ${whose} and state <> 'ended' limit most) counted) as used`;
-  return `
-    select 'role' as kind, most, ${used(`mount_id = ${mountId} and role_name = ${roleName}`)}
-    from (select (definition ->> 'maxLeases')::integer as most from roles
-          where mount_id = ${mountId} and name = ${roleName}) role where most > 0
-    union all
-    select 'token', most, ${used(`token_id = ${tokenId}`)}
-    from (select max_leases as most from tokens where id = ${tokenId}) token where most > 0`;
-}
-
-/**
- * Locks role and token where they have a limit, in this order, so that what a statement after it counts is what there is. A
- * lock that leaves alone those who only refer to the row, as every new lease does.
- */
-async function lockLimits(manager: EntityManager, { mountId, roleName, tokenId, limited }: Asker): Promise<void> {
-  if (limited.role) {
-    await manager.query(`select 1 from roles where mount_id = $1 and name = $2 for no key update`, [mountId, roleName]);
-  }
-  if (limited.token) await manager.query(`select 1 from tokens where id = $1 for no key update`, [tokenId]);
-}
-
-/** What is lent ends all the time: soon is a good time to ask again. */
-const placeWithinSeconds = 10;
-
-/** What an operator has frozen takes longer. */
-const thawWithinSeconds = 60;
-
-function noPlace({ accountId, usersPerAccount }: UserIntent, { foreignUsers, quota }: Users): OverBudget {
-  const most = quota === null ? usersPerAccount : Math.min(quota, foreignUsers + usersPerAccount);
-  const foreign = foreignUsers > 0 ? `, ${foreignUsers} of them by users that are not leases'` : '';
-  return new OverBudget(
-    'users',
-    `AWS account ${accountId} has no place for another IAM user: it may have ${most}, and they are all taken${foreign}; ` +
-      'try again when a lease has ended.',
-    placeWithinSeconds,
-  );
-}
-
-/** Refuses when the system is sealed, token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
-async function requireAllowed(manager: EntityManager, { mountId, roleName, tokenId }: Asker): Promise<void> {
-  const [found] = (await manager.query(
-    `select ${notSealed} as open, exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
-       exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
-       (select path from mounts where id = $1) as path,
-       (select json_build_object('ofToken', token_id is not null, 'ofRole', role_name is not null, 'reason', reason,
-          'since', to_char(since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-        from freezes where ${freezes('$1', '$2', '$3')} order by token_id nulls first, role_name nulls first limit 1) as freeze,
-       (select json_build_object('kind', kind, 'most', most)
-        from (${limitsOf('$1', '$2', '$3')}) limits where used >= most limit 1) as "limit"`,
-    [mountId, roleName, tokenId],
-  )) as {
-    open: boolean;
-    token: boolean;
-    mount: boolean;
-    path: string;
-    freeze: { ofToken: boolean; ofRole: boolean; reason: string; since: string } | null;
-    limit: { kind: 'role' | 'token'; most: number } | null;
-  }[];
-  const { open, token, mount, path, freeze, limit } = found!;
-  if (!open) throw new Sealed();
-  if (!token) throw new PermissionDenied();
-  if (!mount) throw new NoRoute(`no handler for route "${path}". route entry or namespace is tainted.`);
-  if (freeze) {
-    const what = freeze.ofToken ? 'this token' : freeze.ofRole ? `role "${roleName}" of "${path}"` : `mount "${path}"`;
-    const why = freeze.reason === '' ? '' : ` (${freeze.reason})`;
-    throw new OverBudget(
-      'frozen',
-      `An operator has frozen issuing for ${what} at ${freeze.since}${why}; ask for it to be lifted, or try again later.`,
-      thawWithinSeconds,
-    );
-  }
-  if (limit) {
-    const what = limit.kind === 'token' ? 'This token' : `Role "${roleName}" of "${path}"`;
-    throw new OverBudget(
-      limit.kind,
-      `${what} has as many leases as it may have at once (max_leases ${limit.most}); revoke one that is not needed, or try ` +
-        'again when one has ended.',
-      placeWithinSeconds,
-    );
-  }
 }

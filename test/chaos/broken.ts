@@ -30,8 +30,8 @@ export const broken: BrokenBuild[] = [
   {
     name: 'an answer does not wait for its acceptance',
     file: 'apps/gateway/src/issuer-client.ts',
-    from: `if (reply.acceptRequired) await this.accept(`,
-    to: `if (reply.acceptRequired) void this.accept(`,
+    from: `if (acceptRequired) await this.accept(`,
+    to: `if (acceptRequired) void this.accept(`,
     points: 'accept: acceptance | not committed',
     says: 'a caller holds it, and it is ended',
   },

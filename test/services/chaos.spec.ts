@@ -4,6 +4,7 @@ import type { Held } from '../chaos/callers.js';
 import { points } from '../chaos/points.js';
 import { Rig } from '../chaos/rig.js';
 import { lendKept, runOnce } from '../chaos/run.js';
+import { brokenSource } from '../support/broken-copy.js';
 import { testServers } from '../support/services.js';
 import { freshDatabase } from '../support/world.js';
 
@@ -51,6 +52,10 @@ describe('services killed between two neighbouring effects', () => {
 });
 
 describe('a build that is broken on purpose', () => {
+  it.each(broken)('can still be broken: $name', async (build) => {
+    expect(await brokenSource(build)).toContain(build.to);
+  });
+
   it('is found out: the intent is written after CreateUser', async () => {
     const { url: databaseUrl, drop } = await freshDatabase();
     try {

@@ -30,11 +30,21 @@ const sources = [
 ];
 
 /**
- * Makes a copy of this checkout's sources with something broken in it, and removes it afterwards.
+ * The file with the promise broken in it.
  * @throws Error when the code has changed so that it cannot be broken that way any more.
  */
+export async function brokenSource({ name, file, from, to }: Breakage): Promise<string> {
+  const source = await readFile(join(root, file), 'utf8');
+  if (!source.includes(from)) throw new Error(`${file} has changed: "${name}" does not fit it any more.`);
+  return source.replace(from, () => to);
+}
+
+/**
+ * Makes a copy of this checkout's sources with something broken in it, and removes it afterwards.
+ * @throws as `brokenSource` does
+ */
 export async function inBrokenCopy<T>(
-  { name, file, from, to }: Breakage,
+  breakage: Breakage,
   use: (run: Run) => Promise<T>,
   ending?: AbortSignal,
 ): Promise<T> {
@@ -42,13 +52,7 @@ export async function inBrokenCopy<T>(
   try {
     for (const part of sources) await cp(join(root, part), join(folder, part), { recursive: true });
     await symlink(join(root, 'node_modules'), join(folder, 'node_modules'));
-    const path = join(folder, file);
-    const source = await readFile(path, 'utf8');
-    if (!source.includes(from)) throw new Error(`${file} has changed: "${name}" does not fit it any more.`);
-    await writeFile(
-      path,
-      source.replace(from, () => to),
-    );
+    await writeFile(join(folder, breakage.file), await brokenSource(breakage));
     return await use((args, env = {}) => runIn(folder, args, env, ending));
   } finally {
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });

@@ -241,6 +241,26 @@ describe('limits that an operator sets', () => {
       await world.http.must(404, 'LIST', 'sys/freeze');
     });
 
+    it('of a token stop those who were given a token by it, too', async () => {
+      const made = async (parent?: string) => {
+        const body = { policies: ['root'] };
+        const answer = await world.http.must(200, 'POST', 'auth/token/create', body, parent ? { token: parent } : {});
+        return answer.body.auth as { client_token: string; accessor: string };
+      };
+      const parent = await made();
+      const grandchild = await made((await made(parent.client_token)).client_token);
+      const asked = () => world.http.call('GET', 'aws/creds/deploy', undefined, { token: grandchild.client_token });
+      await freeze(`token/${parent.accessor}`, 'runs wild');
+      const { status, body } = await asked();
+      expect([status, body.errors]).toEqual([
+        429,
+        [expect.stringMatching(/ frozen issuing for a token that this one comes from at \S+ \(runs wild\); /)],
+      ]);
+      await lend(world, 'deploy');
+      await lift(`token/${parent.accessor}`);
+      expect((await asked()).status).toBe(200);
+    });
+
     it('leave renewing, looking up, revoking and expiring alone', async () => {
       const [renewed, expiring]: Lent[] = [await lend(world, 'deploy'), await lend(world, 'deploy')];
       await freeze('mount/aws', 'all of it');

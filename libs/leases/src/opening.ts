@@ -126,7 +126,7 @@ export async function requireAllowed(manager: EntityManager, { mountId, roleName
     `select ${notSealed} as open, exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
        exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
        (select path from mounts where id = $1) as path,
-       (select json_build_object('ofToken', token_id is not null, 'ofRole', role_name is not null, 'reason', reason,
+       (select json_build_object('ofToken', token_id, 'ofRole', role_name is not null, 'reason', reason,
           'since', to_char(since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
         from freezes where ${freezes('$1', '$2', '$3')} order by token_id nulls first, role_name nulls first limit 1) as freeze,
        (select json_build_object('kind', kind, 'most', most)
@@ -137,7 +137,7 @@ export async function requireAllowed(manager: EntityManager, { mountId, roleName
     token: boolean;
     mount: boolean;
     path: string;
-    freeze: { ofToken: boolean; ofRole: boolean; reason: string; since: string } | null;
+    freeze: { ofToken: string | null; ofRole: boolean; reason: string; since: string } | null;
     limit: { kind: 'role' | 'token'; most: number } | null;
   }[];
   const { open, token, mount, path, freeze, limit } = found!;
@@ -145,7 +145,8 @@ export async function requireAllowed(manager: EntityManager, { mountId, roleName
   if (!token) throw new PermissionDenied();
   if (!mount) throw new NoRoute(`no handler for route "${path}". route entry or namespace is tainted.`);
   if (freeze) {
-    const what = freeze.ofToken ? 'this token' : freeze.ofRole ? `role "${roleName}" of "${path}"` : `mount "${path}"`;
+    const ofToken = freeze.ofToken === tokenId ? 'this token' : 'a token that this one comes from';
+    const what = freeze.ofToken ? ofToken : freeze.ofRole ? `role "${roleName}" of "${path}"` : `mount "${path}"`;
     const why = freeze.reason === '' ? '' : ` (${freeze.reason})`;
     throw new OverBudget(
       'frozen',

@@ -17,9 +17,16 @@ export interface Freeze {
 /** Every caller who is refused is shown it. */
 const longestReason = 500;
 
-/** The condition of a freeze that holds for an issue, for the `where` of a query on `freezes`. */
+/**
+ * The condition of a freeze that holds for an issue, for the `where` of a query on `freezes`. One of a token holds for all that
+ * come from it: its holder could go on by a token of its own making.
+ */
 export function freezes(mountId: string, roleName: string, tokenId: string): string {
-  return `(freezes.token_id = ${tokenId}
+  return `(freezes.token_id in (
+      with recursive line as (
+        select id, parent_id from tokens where id = ${tokenId}
+        union all select above.id, above.parent_id from tokens above join line on above.id = line.parent_id
+      ) select id from line)
     or freezes.mount_id = ${mountId} and (freezes.role_name is null or freezes.role_name = ${roleName}))`;
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { comesToRest, keysInAws, lend, lentBy, rowOf, writeRole } from './support/lease-life.js';
+import { seedFederationPolicy } from '../apps/simulator/src/index.js';
+import { comesToRest, keysInAws, lend, lentBy, policyDocument, rowOf, writeRole } from './support/lease-life.js';
 import { eventually, World } from './support/world.js';
 
 describe('a system that is sealed', () => {
@@ -122,6 +123,33 @@ describe('a system that is sealed', () => {
     expect(text).not.toContain('secret_key');
     await eventually(() => keysInAws(world).length === 0 && world.lentUsers().length === 0);
     expect((await world.leases()).at(-1)).toMatchObject({ accepted_at: null });
+  });
+
+  it('makes nothing for who was let in before, and lends nothing that AWS ends by itself', async () => {
+    const { root, simulator } = world;
+    const account = simulator.account();
+    account.putUserPolicy(account.existingUser('leasehold-root'), 'federate', seedFederationPolicy());
+    const session = { credential_type: 'federation_token', policy_document: policyDocument };
+    await world.http.must(204, 'PUT', 'aws/roles/session', session);
+    // Who the root credentials are is asked anew, before there is an intent.
+    await world.http.must(204, 'PUT', 'aws/config/root', { secret_key: root.secretAccessKey });
+    const created = simulator.calls.count({ action: 'CreateUser' });
+    const before = simulator.faults.hold('GetCallerIdentity', 'before');
+    const user = world.http.call('GET', 'aws/creds/deploy');
+    await before.reached;
+    await seal();
+    before.release();
+    expect(await user).toMatchObject(sealed);
+    expect(simulator.calls.count({ action: 'CreateUser' })).toBe(created);
+    await unseal();
+
+    const fetched = simulator.faults.hold('GetFederationToken', 'after');
+    const token = world.http.call('GET', 'aws/sts/session');
+    await fetched.reached;
+    await seal();
+    fetched.release();
+    expect(await token).toMatchObject(sealed);
+    expect((await world.leases()).filter((row) => row.id.startsWith('aws/sts/session/'))).toEqual([]);
   });
 
   it('goes on taking back what is due', async () => {

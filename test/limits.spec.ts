@@ -11,6 +11,7 @@ import {
   lentBy,
   policyDocument,
   rowOf,
+  someoneWaits,
   whileLocked,
   writeRole,
 } from './support/lease-life.js';
@@ -146,6 +147,43 @@ describe('limits that an operator sets', () => {
         making.release();
         await Promise.all([first, second]);
       } finally {
+        await issuer.close();
+      }
+      await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
+      await comesToRest(world);
+    });
+
+    it('hold for a command that is delivered again: it waits for who opens one, and needs a place in its account', async () => {
+      await writeRole(world, 'again', { max_leases: 9 });
+      const issuer = await issuerBeside(world);
+      try {
+        const command = commandFor(world, 'again', { waitMs: 4_000 });
+        const issue = () =>
+          issuer
+            .get(IssueLease)
+            .execute(command)
+            .catch((error: unknown) => error);
+        const making = world.simulator.faults.hold('CreateUser', 'after', { times: 3 });
+        const first = issue();
+        await making.reached;
+        const second = await whileLocked(
+          world,
+          `select 1 from roles where name = 'again' for no key update`,
+          async () => {
+            const waiting = { outcome: issue() };
+            await someoneWaits(world);
+            return waiting;
+          },
+        );
+        const attempts = async () => (await world.leases()).filter((row) => row.command_id === command.id).length;
+        await eventually(async () => (await attempts()) === 2);
+        await world.database.query(`update aws_accounts set quota = users + foreign_users`);
+        expect(await issue()).toMatchObject({ code: 'over_budget', limit: 'users' });
+        expect(await attempts()).toBe(2);
+        making.release();
+        await Promise.all([first, second.outcome]);
+      } finally {
+        await world.database.query(`update aws_accounts set quota = null`);
         await issuer.close();
       }
       await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');

@@ -6,7 +6,7 @@ import { HeldLease } from '../apps/issuer/src/held-lease.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside } from './support/beside.js';
 import { comesToRest, writeRole } from './support/lease-life.js';
-import { World } from './support/world.js';
+import { eventually, World } from './support/world.js';
 
 describe('a command of who has a limited token', () => {
   let world: World;
@@ -57,6 +57,34 @@ describe('a command of who has a limited token', () => {
     }
   });
 
+  it('spends one for each that it is, whatever id they share and whoever used it before', async () => {
+    const [token, others] = [await create({ num_uses: 3 }), await create({ num_uses: 9 })];
+    const known = commandFor(world, 'deploy', { token: others });
+    const held = issuer.get(HeldLease);
+    await expect(held.renew({ ...known, leaseId: 'none', incrementSeconds: 60 })).rejects.toThrow('lease not found');
+    expect(await usesOf(others)).toBe(8);
+    // Under that very id another token asks for a credential, and then ends leases.
+    const command = { ...known, token };
+    const { leaseId } = await issue(command);
+    expect(await usesOf(token)).toBe(2);
+    await held.accept({ ...commandFor(world, 'deploy', { token }), leaseId });
+    await held.revoke({ ...command, leaseId });
+    expect(await usesOf(token)).toBe(1);
+    await expect(held.revoke({ ...command, leaseId: 'none' })).rejects.toThrow('lease not found');
+    await expect(held.revoke({ ...command, leaseId: 'nothing' })).rejects.toThrow(PermissionDenied);
+    expect(await usesOf(others)).toBe(8);
+    await comesToRest(world);
+  });
+
+  it('is given nothing for its last use under an id that another token has used', async () => {
+    const [token, others] = [await create({ num_uses: 1 }), await create({ num_uses: 9 })];
+    const command = commandFor(world, 'deploy', { token });
+    const known = { ...command, token: others, leaseId: 'none', incrementSeconds: 0 };
+    await expect(issuer.get(HeldLease).renew(known)).rejects.toThrow('lease not found');
+    await expect(issue(command)).rejects.toThrow(LastUse);
+    expect(await usesOf(token)).toBeUndefined();
+  });
+
   it('is given nothing for its last use, and ends the token', async () => {
     const token = await create({ num_uses: 1 });
     const made = () => world.simulator.calls.list().filter((call) => call.action === 'CreateUser').length;
@@ -95,4 +123,30 @@ describe('a command of who has a limited token', () => {
     await world.http.must(204, 'PUT', 'auth/token/revoke', { token });
     await expect(issue({ ...command, admission })).rejects.toThrow(PermissionDenied);
   });
+});
+
+it('one root token in the place of all leaves none that was made with another, nor what those made', async () => {
+  const world = await World.start({ weather: {} });
+  const issuer = await issuerBeside(world);
+  try {
+    const create = async (body: object, token?: string, path = 'auth/token/create') => {
+      const answer = await world.http.must(200, 'POST', path, body, { token });
+      return (answer.body.auth as { client_token: string }).client_token;
+    };
+    const service = await create({ policies: ['default'] });
+    const [child, orphan] = [await create({}), await create({}, undefined, 'auth/token/create-orphan')];
+    const below = await create({ policies: ['default'] }, child);
+    const { rootToken: leaked } = world.options;
+    world.http.token = 'the-only-one';
+    await issuer.get(Tokens).replaceRootTokens(world.http.token);
+    for (const token of [leaked, child, orphan]) {
+      expect((await world.http.call('GET', 'sys/mounts', undefined, { token })).status).toBe(403);
+    }
+    const lookUp = async (token: string) => (await world.http.call('POST', 'auth/token/lookup', { token })).status;
+    await eventually(async () => (await lookUp(below)) === 403);
+    expect(await lookUp(service)).toBe(200);
+  } finally {
+    await issuer.close();
+    await world.close();
+  }
 });

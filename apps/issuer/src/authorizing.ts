@@ -38,7 +38,7 @@ export class Authorizing {
    */
   async onBehalfOf<T>(command: Carried, wanted: Wanted, work: (caller: Caller) => Promise<T>): Promise<T> {
     const { id: commandId, token, admission } = command;
-    const caller = await this.tokens.authenticate(token, { commandId, admission });
+    const caller = await this.tokens.authenticate(token, { commandId, wanted, admission });
     try {
       const { operations, path, parameters } = wanted;
       const wrapTtlMs = this.wrapped.promised(commandId, command.wrapping);

@@ -31,16 +31,16 @@ export class HeldLease {
   ) {}
 
   /** @throws CodedError `permission_denied` when another token asked for the lease; `out_of_time` when the offer has lapsed. */
-  async accept({ id, token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
-    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
+  async accept({ token, leaseId, commandId }: AcceptLeaseRequest): Promise<AcceptLeaseReply> {
+    const caller = await this.tokens.authenticate(token, 'continues');
     await this.mustHaveAskedFor(caller, leaseId);
     await this.accepting.accept(leaseId, commandId);
     return { leaseId };
   }
 
   /** @throws CodedError `permission_denied`, also when another token asked for it. */
-  async withdraw({ id, token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
-    const caller = await this.tokens.authenticate(token, { commandId: id, continues: true });
+  async withdraw({ token, commandId, leaseId }: WithdrawLeaseRequest): Promise<WithdrawLeaseReply> {
+    const caller = await this.tokens.authenticate(token, 'continues');
     if (leaseId === undefined) {
       if (!(await this.accepting.withdraw(commandId, caller.token.id))) throw new PermissionDenied();
     } else {

@@ -30,11 +30,13 @@ export type Entrance =
   | { remoteAddress: string }
   | {
       commandId: string;
+      /** What the command asks for. The same of the same token under the same id is the same use. */
+      wanted: object;
       /** The gateway's word that it let this command in. */
       admission?: string;
-      /** It goes on with what an earlier command spent a use for. */
-      continues?: boolean;
-    };
+    }
+  /** It goes on with what an earlier command spent a use for. */
+  | 'continues';
 
 /** A living token; `leftMs` is what is left of it, null = it never expires. */
 export interface FoundToken {
@@ -85,10 +87,10 @@ export class Tokens {
     const caller = new Caller(row, acl, leftMs, lookedAt);
     if (!caller.isRestricted() || this.isAdmitted(caller, entrance)) return caller;
     // Who knows no address lets nobody in that is bound to one.
-    const address = 'remoteAddress' in entrance ? entrance.remoteAddress : '';
+    const address = entrance !== 'continues' && 'remoteAddress' in entrance ? entrance.remoteAddress : '';
     if (row.boundCidrs.length > 0 && !addressIsIn(address, row.boundCidrs)) throw new PermissionDenied();
-    if (row.usesLeft === null || ('continues' in entrance && entrance.continues)) return caller;
-    row.usesLeft = await this.spend(row.id, 'commandId' in entrance ? entrance.commandId : null);
+    if (row.usesLeft === null || entrance === 'continues') return caller;
+    row.usesLeft = await this.spend(row.id, 'commandId' in entrance ? this.useOf(row.id, entrance) : null);
     return new Caller(row, acl, leftMs, lookedAt, row.usesLeft === 0);
   }
 
@@ -225,18 +227,19 @@ export class Tokens {
   }
 
   /**
-   * Makes `token`, which nobody has yet, the only root token, in the place of the first one. The others end, and what they asked
-   * for with them.
+   * Makes `token`, which nobody has yet, the only root token, in the place of the first one. Every other token with the root
+   * policy ends, whoever made it, and with it what it made and asked for.
    */
   async replaceRootTokens(token: string): Promise<void> {
     await this.changingRoot(async (manager) => {
       const hash = this.keyring.hashToken(token);
-      const [first, ...others] = await this.rootTokens(manager);
-      if (!first) return this.insertRoot(manager, hash);
-      await manager.update(Token, first.id, { hash });
-      await manager.query(`update tokens set ended_at = now(), due_at = now() where id = any($1)`, [
-        others.map((other) => other.id),
-      ]);
+      const [first] = await this.rootTokens(manager);
+      if (first) await manager.update(Token, first.id, { hash });
+      else await this.insertRoot(manager, hash);
+      await manager.query(
+        `update tokens set ended_at = now(), due_at = now() where 'root' = any(policies) and ended_at is null and hash <> $1`,
+        [hash],
+      );
     });
   }
 
@@ -287,20 +290,20 @@ export class Tokens {
   }
 
   /** Takes a use, and answers how many are left. @throws PermissionDenied when there is none. */
-  private async spend(tokenId: string, commandId: string | null): Promise<number> {
+  private async spend(tokenId: string, use: Buffer | null): Promise<number> {
     const spend = (and: string) => `update tokens set uses_left = uses_left - 1,
         due_at = case when uses_left = 1 then least(due_at, now() + ${longestRequestMs} * interval '1 ms') else due_at end
       where id = $1 and uses_left > 0 and ${tokenIsAlive} ${and} returning uses_left`;
     const spent = () =>
-      commandId === null
+      use === null
         ? this.manager.query(`with spent as (${spend('')}) select uses_left from spent`, [tokenId])
         : this.manager.query(
-            `with known as (select uses_left from token_uses where command_id = $2),
+            `with known as (select uses_left from token_uses where use = $2),
                spent as (${spend('and not exists (select 1 from known)')}),
-               noted as (insert into token_uses (command_id, uses_left, forget_at)
+               noted as (insert into token_uses (use, uses_left, forget_at)
                  select $2, uses_left, now() + ${usesRememberedMs} * interval '1 ms' from spent)
              select uses_left from spent union all select uses_left from known`,
-            [tokenId, commandId],
+            [tokenId, use],
           );
     const rows = (await spent().catch((error: unknown) => {
       // The same command came twice at once: by now it is known.
@@ -311,8 +314,12 @@ export class Tokens {
     return rows[0].uses_left;
   }
 
+  private useOf(tokenId: string, { commandId, wanted }: { commandId: string; wanted: object }): Buffer {
+    return this.keyring.derive('use', [tokenId, commandId, JSON.stringify(wanted)], 32);
+  }
+
   private isAdmitted(caller: Caller, entrance: Entrance): boolean {
-    if (!('admission' in entrance) || entrance.admission === undefined) return false;
+    if (entrance === 'continues' || !('admission' in entrance) || entrance.admission === undefined) return false;
     const wanted = this.admission(caller.token.id, entrance.commandId);
     const given = Buffer.from(entrance.admission, 'base64url');
     return given.length === wanted.length && timingSafeEqual(given, wanted);

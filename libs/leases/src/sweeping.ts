@@ -108,8 +108,8 @@ export class Sweeping {
 
   private async forgetTokens(): Promise<void> {
     await this.repeat(
-      `with old as (select command_id from token_uses where forget_at <= now() limit ${batch} for update skip locked),
-         gone as (delete from token_uses u using old where u.command_id = old.command_id returning 1)
+      `with old as (select use from token_uses where forget_at <= now() limit ${batch} for update skip locked),
+         gone as (delete from token_uses u using old where u.use = old.use returning 1)
        select count(*)::int as count from gone`,
       [],
     );

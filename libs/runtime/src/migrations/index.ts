@@ -12,6 +12,7 @@ import { Policies1764600000000 } from './1764600000000-policies.js';
 import { Sealing1764700000000 } from './1764700000000-sealing.js';
 import { Audit1764800000000 } from './1764800000000-audit.js';
 import { Wrapping1764900000000 } from './1764900000000-wrapping.js';
+import { Uses1764950000000 } from './1764950000000-uses.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -29,4 +30,5 @@ export const migrations = [
   Sealing1764700000000,
   Audit1764800000000,
   Wrapping1764900000000,
+  Uses1764950000000,
 ];

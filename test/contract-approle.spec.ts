@@ -78,6 +78,7 @@ describe('AppRole', () => {
       [{ token_ttl: '2h', token_max_ttl: '1h' }, "'token_ttl' cannot be greater than 'token_max_ttl'"],
       [{ bind_secret_id: false }, 'at least one constraint should be enabled on the role'],
       [{ token_policies: 'a,root' }, 'auth methods cannot create root tokens'],
+      [{ token_policies: 'a, Response-Wrapping' }, 'cannot assign policy "response-wrapping"'],
       [{ token_type: 'odd' }, `invalid 'token_type' value "odd"`],
       [
         { token_type: 'batch', token_num_uses: 1 },
@@ -176,6 +177,18 @@ describe('AppRole', () => {
       const { client_token } = (await logIn(ids)).body.auth as { client_token: string };
       const answer = await world.http.call('GET', 'auth/token/lookup-self', undefined, { token: client_token });
       expect([answer.status, answer.body.errors]).toEqual([403, ['permission denied']]);
+    });
+
+    it('binds the token to no addresses that the role has ceased to allow', async () => {
+      const { secret_id } = await secretId({ token_bound_cidrs: '127.0.0.0/8' });
+      const ids = { role_id: await roleId(), secret_id };
+      expect((await logIn(ids)).status).toBe(200);
+      await world.http.must(204, 'POST', role, { token_bound_cidrs: '10.0.0.0/8' });
+      const answer = await logIn(ids);
+      expect([answer.status, answer.body.errors[0]]).toEqual([
+        400,
+        'failed to verify subset relationship between CIDR blocks on the role ["10.0.0.0/8"] and CIDR blocks on the secret ID ["127.0.0.0/8"]',
+      ]);
     });
 
     it('is given exactly as often as a secret id allows, however many come at once', async () => {

@@ -388,6 +388,47 @@ describe('policies', () => {
       expect(world.lentUsers()).toEqual([]);
     });
 
+    it('a name in capitals, where names are kept in lower case, is the name it stands for', async () => {
+      const own = may('sys/policies/acl/*', 'read', 'update', 'delete') + may('sys/policies/acl/admins', 'deny');
+      const old = may('sys/policy/*', 'read', 'update', 'delete') + may('sys/policy/admins', 'deny');
+      const logins =
+        may('auth/approle/role/*', 'read', 'update', 'delete') +
+        may('auth/approle/role/admins', 'deny') +
+        may('auth/approle/role/admins/*', 'deny');
+      await write('admins', may('*', 'read'));
+      await world.http.must(204, 'POST', 'auth/approle/role/admins', { token_policies: 'admins' });
+      const token = await holderOf(own + old + logins);
+      for (const [method, path, body] of [
+        ['GET', 'sys/policies/acl/Admins'],
+        ['PUT', 'sys/policies/acl/ADMINS', { policy: may('*', 'update', 'sudo') }],
+        ['DELETE', 'sys/policies/acl/aDmins'],
+        ['PUT', 'sys/policy/Admins', { policy: may('*', 'update', 'sudo') }],
+        ['GET', 'auth/approle/role/Admins/role-id'],
+        ['POST', 'auth/approle/role/Admins/secret-id', {}],
+        ['POST', 'auth/approle/role/Admins', { token_policies: 'admins' }],
+        ['DELETE', 'auth/approle/role/ADMINS'],
+      ] as const) {
+        expect([path, await refusal(method, path, body, token)]).toEqual([path, [403, [denied]]]);
+      }
+      expect((await call('PUT', 'sys/policies/acl/Others', { policy: '# none' }, token)).status).toBe(200);
+      expect((await call('GET', 'sys/policies/acl/OTHERS', undefined, token)).status).toBe(200);
+      for (const path of ['sys/policies/acl/others', 'sys/policies/acl/admins', 'auth/approle/role/admins'])
+        await world.http.must(204, 'DELETE', path);
+    });
+
+    it('over what only sudo may do, also of a lease that the body names', async () => {
+      const lent = lentBy(await world.http.must(200, 'GET', 'aws/creds/deploy'));
+      const others = lentBy(await world.http.must(200, 'GET', 'aws/creds/other'));
+      const token = await holderOf(
+        may('sys/leases/lookup/aws/creds/deploy/*', 'update', 'sudo') + may('sys/leases/lookup/*', 'update'),
+      );
+      const path = `sys/leases/lookup/${lent.leaseId}`;
+      expect((await call('PUT', path, {}, token)).status).toBe(200);
+      expect(await refusal('PUT', `sys/leases/lookup/${others.leaseId}`, {}, token)).toEqual([403, [denied]]);
+      expect(await refusal('PUT', path, { lease_id: others.leaseId }, token)).toEqual([403, [denied]]);
+      await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
+    });
+
     it('over what only sudo may do', async () => {
       const paths: [string, string, object?][] = [
         ['LIST', 'sys/leases/lookup/aws'],

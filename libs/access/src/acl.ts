@@ -46,10 +46,11 @@ export class Acl {
   ) {
     const byPattern = new Map<string, Permissions>();
     for (const rule of rules) {
-      const target = isPattern(rule.path) ? byPattern : this.exact;
-      const known = target.get(rule.path);
+      const path = pathWithNames(rule.path);
+      const target = isPattern(path) ? byPattern : this.exact;
+      const known = target.get(path);
       if (known) unite(known, rule);
-      else target.set(rule.path, copyOf(rule));
+      else target.set(path, { ...copyOf(rule), path });
     }
     this.patterns = [...byPattern.values()].map(toPattern).sort(bestFirst);
   }
@@ -96,13 +97,22 @@ export class Acl {
   }
 
   /** A list is meant by its path with and without the closing slash. */
-  private find(path: string, isList: boolean): Permissions | undefined {
+  private find(asked: string, isList: boolean): Permissions | undefined {
+    const path = pathWithNames(asked);
     const paths = isList && path.endsWith('/') ? [path, path.slice(0, -1)] : [path];
     const exact = paths.map((each) => this.exact.get(each)).find((found) => found !== undefined);
     if (exact) return exact;
     const split = paths.map((each) => ({ path: each, segments: each.split('/') }));
     return this.patterns.find((pattern) => split.some((each) => takes(pattern, each)))?.permissions;
   }
+}
+
+/** Paths with a name that is kept in lower case: of a policy, or of a role of AppRole. */
+const namesInLowerCase = /^(?:sys\/(?:policy|policies\/acl)\/.*|auth\/approle\/role\/[^/]*)/;
+
+/** The path with the name that is meant, in whatever case it is spelled: another spelling is no way around a rule. */
+function pathWithNames(path: string): string {
+  return path.replace(namesInLowerCase, (matched) => matched.toLowerCase());
 }
 
 function isPattern(path: string): boolean {

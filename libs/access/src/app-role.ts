@@ -1,7 +1,7 @@
 import { InvalidRequest } from '#libs/contracts';
 import { badCidr } from './cidrs.js';
 import type { TokenType } from './token.entity.js';
-import { requireCountable, sanitizePolicies, systemMaxTokenTtlMs } from './token-rules.js';
+import { requireAssignable, requireCountable, sanitizePolicies, systemMaxTokenTtlMs } from './token-rules.js';
 
 /** What a role of AppRole asks of who logs in, and what tokens it gives; spans in whole seconds, 0 = none. */
 export interface AppRole {
@@ -53,6 +53,7 @@ export function writeAppRole(before: AppRole | null, write: AppRoleWrite): { rol
   };
   requireCidrs(role.secretIdBoundCidrs, 'secret_id_bound_cidrs');
   requireCidrs(role.tokenBoundCidrs, 'token_bound_cidrs');
+  requireAssignable(role.tokenPolicies);
   if (role.tokenPolicies.includes('root')) throw new InvalidRequest('auth methods cannot create root tokens');
   if (role.secretIdNumUses < 0) throw new InvalidRequest('secret_id_num_uses cannot be negative');
   if (role.tokenNumUses < 0) throw new InvalidRequest("'token_num_uses' cannot be negative");

@@ -187,6 +187,7 @@ export class AppRoles {
     if (!entry) throw invalidIds();
     // What the role allows may have been narrowed since.
     requireWithin(entry.cidrList, role.definition.secretIdBoundCidrs, 'CIDR');
+    requireWithin(entry.tokenBoundCidrs, role.definition.tokenBoundCidrs, 'token CIDR');
     if (entry.cidrList.length > 0 && !addressIsIn(address, entry.cidrList)) {
       throw new InvalidRequest(`source address "${address}" unauthorized through CIDR restrictions on the secret ID`);
     }

@@ -230,8 +230,13 @@ function policiesOf(parent: Token, hasSudo: boolean, wish: TokenWish, role: Toke
     return sanitizePolicies(asked, !wish.noDefaultPolicy && parent.policies.includes('default'));
   };
   const policies = chosen().filter((name) => !(wish.noDefaultPolicy && name === 'default'));
-  if (policies.includes('response-wrapping')) throw new InvalidRequest('cannot assign policy "response-wrapping"');
+  requireAssignable(policies);
   return policies;
+}
+
+/** @throws InvalidRequest for the policy that only wrapping tokens have. */
+export function requireAssignable(policies: string[]): void {
+  if (policies.includes('response-wrapping')) throw new InvalidRequest('cannot assign policy "response-wrapping"');
 }
 
 function hasPolicyRules(role: TokenRole): boolean {

@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
+import type { AccessRequest } from '#libs/access';
 import { InvalidRequest, NotFound } from '#libs/contracts';
 import { EndingTokens, Finding, Renewing } from '#libs/leases';
 import { z } from 'zod';
 import { withData, doneOrGoingOn, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
-import { denied } from '../api/permission.js';
+import { denied, needsSudo } from '../api/permission.js';
 import { ttlCutWarning } from '../lease-texts.js';
 import { boolField, durationField, stringField } from '../wire/fields.js';
 import { TakeBack } from './take-back.js';
@@ -143,13 +144,14 @@ export class LeasesPath implements ApiPart<TokenRequest<unknown>> {
  * The lease that is meant. Of two ids the body's counts (contract.md 3.2), and policies must allow the path with that one as
  * well: a right to renew or revoke below some path is none to do so elsewhere.
  */
-function idOf({ path, fields, caller, sent }: Fields<typeof lookUp>, idInPath: string): string {
+function idOf({ path, fields, caller, sent, wrapTtlMs }: Fields<typeof lookUp>, idInPath: string): string {
   const fromPath = idInPath.replace(/\/+$/, '');
   const id = fields.lease_id || fromPath;
   if (!id) throw new InvalidRequest('lease_id must be specified');
   if (fromPath && id !== fromPath) {
     const named = `${path.slice(0, path.length - idInPath.length)}${id}`;
-    if (!caller.acl.allows({ operation: 'update', path: named, parameters: sent })) throw denied();
+    const wanted: AccessRequest = { operation: 'update', path: named, parameters: sent, wrapTtlMs };
+    if (!caller.acl.allows(wanted, needsSudo(named))) throw denied();
   }
   return id;
 }

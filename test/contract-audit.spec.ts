@@ -245,6 +245,37 @@ describe('audit', () => {
       expect(response.response.data).toEqual({ error: await hash(refusal.body.errors[0]!) });
     });
 
+    it('hash an accessor that a refusal quotes, whatever its status', async () => {
+      await must(204, 'POST', 'auth/approle/role/ci', {});
+      const file = await enable();
+      const path = 'auth/approle/role/ci/secret-id-accessor/lookup';
+      const secret = 'no-accessor-but-a-secret-id-by-mistake';
+      const { body } = await must(404, 'POST', path, { secret_id_accessor: secret });
+      expect(body.errors).toEqual([`failed to find accessor entry for secret_id_accessor: "${secret}"`]);
+      const [, answered] = pairAt(file, path);
+      expect(answered.response.data).toEqual({ error: await hash(body.errors[0]!) });
+      expect(readFileSync(file, 'utf8')).not.toContain(secret);
+      // What is refused before anything is handled quotes the path alone.
+      await must(404, 'GET', 'nowhere/at/all');
+      expect(pairAt(file, 'nowhere/at/all')[1].error).toBe(
+        'no handler for route "nowhere/at/all". route entry not found.',
+      );
+      await must(204, 'DELETE', 'auth/approle/role/ci');
+    });
+
+    it('stay short, whatever names a caller makes up for what it sends', async () => {
+      const file = await enable();
+      const name = 'n'.repeat(4_000_000);
+      for (const token of [undefined, 'nobody']) {
+        await world.http.call('POST', 'sys/capabilities-self', { [name]: 'x', path: 'sys/mounts' }, { token });
+      }
+      expect(statSync(file).size).toBeLessThan(100_000);
+      expect(pairAt(file, 'sys/capabilities-self')[0].request.data).toEqual({
+        [String(await hash(name))]: await hash('x'),
+        path: await hash('sys/mounts'),
+      });
+    });
+
     it('are not made of what load balancers ask', async () => {
       const file = await enable();
       for (const path of ['sys/health', 'sys/seal-status', 'sys/leader', 'sys/init']) await call('GET', path);

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as after } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Keyring } from '#libs/access';
 import { migrate } from '#libs/runtime';
 import { DataSource } from 'typeorm';
+import { AuditDevices } from '../libs/audit/src/audit-devices.js';
 import { eventually, freshDatabase } from './support/world.js';
 
 describe('the keyring', () => {
@@ -41,22 +43,46 @@ describe('the keyring', () => {
 
   it('opens what was sealed under an older term, at every process, and seals under the newest', async () => {
     const [one, other] = [await open(), await open()];
-    const old = await one.seal('secret', 'test');
+    const old = await one.seal('secret', 'test', source.manager);
     await one.rotate();
     // The other process has heard of nothing.
-    const young = await other.seal('secret', 'test');
+    const young = await other.seal('secret', 'test', source.manager);
     expect([await other.unseal(old, 'test'), await one.unseal(young, 'test')]).toEqual(['secret', 'secret']);
     const keyOf = (sealed: string) => JSON.parse(Buffer.from(sealed.split('.')[0]!, 'base64url').toString()).kid;
     expect(keyOf(young)).not.toBe(keyOf(old));
-    expect(await one.seal('secret', 'test').then(keyOf)).toBe(keyOf(young));
+    expect(await one.seal('secret', 'test', source.manager).then(keyOf)).toBe(keyOf(young));
     expect(await one.term()).toMatchObject({ term: 2 });
+  });
+
+  it('ends no term while the salt of an audit device is being stored under it', async () => {
+    const keyring = await open();
+    let again: Promise<unknown> = Promise.resolve();
+    const interrupted = Object.assign(Object.create(keyring) as Keyring, {
+      seal: async (...given: Parameters<Keyring['seal']>) => {
+        const sealed = await keyring.seal(...given);
+        await keyring.rotate();
+        again = keyring.sealAgain();
+        await Promise.race([again, after(500)]);
+        return sealed;
+      },
+    });
+    const options = { file_path: '/dev/null' };
+    const device = { path: 'file/', type: 'file', description: '', local: false, options };
+    await new AuditDevices(source.manager, interrupted, undefined).add(device);
+    await again;
+    // As a process that starts now sees it.
+    const { devices } = await new AuditDevices(source.manager, await open(), undefined).open();
+    expect(devices).toMatchObject([{ path: 'file/' }]);
+    expect(await keyring.sealAgain()).toEqual([1]);
+    expect((await new AuditDevices(source.manager, await open(), undefined).open()).devices).toHaveLength(1);
+    await source.query(`delete from audit_devices`);
   });
 
   it('seals again what older terms have sealed, and then ends them', async () => {
     const keyring = await open();
-    await keep('first', await keyring.seal('one', 'test first'));
+    await keep('first', await keyring.seal('one', 'test first', source.manager));
     await keyring.rotate();
-    await keep('second', await keyring.seal('two', 'test second'));
+    await keep('second', await keyring.seal('two', 'test second', source.manager));
     await keyring.rotate();
     expect(await terms()).toEqual([1, 2, 3]);
     expect(await keyring.sealAgain()).toEqual([1, 2]);
@@ -96,7 +122,7 @@ describe('the keyring', () => {
 
   it('writes over no secret that was changed while it was sealed again', async () => {
     const keyring = await open();
-    await keep('changed', await keyring.seal('old', 'test'));
+    await keep('changed', await keyring.seal('old', 'test', source.manager));
     await keyring.rotate();
     const writing = source.createQueryRunner();
     await writing.startTransaction();
@@ -113,7 +139,9 @@ describe('the keyring', () => {
   it('rotates and seals again from many processes at once', async () => {
     const keyrings = await Promise.all(Array.from({ length: 4 }, () => open()));
     await Promise.all(
-      keyrings.map(async (keyring, nth) => keep(`n${nth}`, await keyring.seal(`secret ${nth}`, 'test'))),
+      keyrings.map(async (keyring, nth) =>
+        keep(`n${nth}`, await keyring.seal(`secret ${nth}`, 'test', source.manager)),
+      ),
     );
     await Promise.all(keyrings.map((keyring) => keyring.rotate()));
     await Promise.all(keyrings.map((keyring) => keyring.sealAgain()));
@@ -128,13 +156,13 @@ describe('the keyring', () => {
 
     it('is opened by either while both are given, and by the new one alone after the change', async () => {
       const running = await open();
-      const sealed = await running.seal('secret', 'test');
+      const sealed = await running.seal('secret', 'test', source.manager);
       const hash = running.hashToken('token');
       const both = await open(newKey, masterKey);
       await expect(open(newKey)).rejects.toThrow(/^The master key does not open the keyring/);
       // Begun by who has both, and opened by who has only the old one.
       await both.rotate();
-      const young = await both.seal('young', 'test');
+      const young = await both.seal('young', 'test', source.manager);
       expect(await running.unseal(young, 'test')).toBe('young');
 
       expect(await Keyring.rekey(source, masterKey, newKey)).toBe(true);
@@ -146,7 +174,7 @@ describe('the keyring', () => {
       }
       expect([await both.isSealedUnder(masterKey), await both.isSealedUnder(newKey)]).toEqual([false, true]);
       await both.rotate();
-      expect(await both.unseal(await both.seal('after', 'test'), 'test')).toBe('after');
+      expect(await both.unseal(await both.seal('after', 'test', source.manager), 'test')).toBe('after');
     });
 
     it('is not touched when the old key is wrong', async () => {

@@ -98,7 +98,7 @@ export class Keyring {
    * kept in a text column whose name begins with `sealed_`: what those hold is sealed again when there is a newer term.
    * @param manager that of the transaction that stores it, so that its term cannot end in between.
    */
-  async seal(secret: string, purpose: string, manager = this.manager): Promise<string> {
+  async seal(secret: string, purpose: string, manager: EntityManager): Promise<string> {
     const id = await this.newest(manager);
     return encrypt(await this.sealKey(id), id, purpose, Buffer.from(secret));
   }

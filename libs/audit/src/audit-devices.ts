@@ -87,12 +87,14 @@ export class AuditDevices {
   private async insert(device: NewDevice, isConfigured: boolean): Promise<boolean> {
     const { path, type, description, local, options } = device;
     const id = randomUUID();
-    const salt = await this.keyring.seal(randomBytes(32).toString('base64'), saltOf(id));
-    const made = (await this.manager.query(
-      `insert into audit_devices (id, path, configured, type, description, local, options, sealed_salt)
-       values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (path) do nothing returning 1`,
-      [id, path, isConfigured, type, description, local, options, salt],
-    )) as unknown[];
+    const made = await this.manager.transaction(async (manager): Promise<unknown[]> => {
+      const salt = await this.keyring.seal(randomBytes(32).toString('base64'), saltOf(id), manager);
+      return manager.query(
+        `insert into audit_devices (id, path, configured, type, description, local, options, sealed_salt)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (path) do nothing returning 1`,
+        [id, path, isConfigured, type, description, local, options, salt],
+      );
+    });
     return made.length > 0;
   }
 }

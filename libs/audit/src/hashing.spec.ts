@@ -36,3 +36,13 @@ it('keeps a key that objects have of themselves', () => {
     `{"__proto__":"${hashing.text('x')}","constructor":"${hashing.text('y')}"}`,
   );
 });
+
+it('hashes the name of a key that is longer than names are', () => {
+  const long = 'k'.repeat(1_000_000);
+  const body = hashing.body({ [long]: 'x', deep: [{ [`${long}2`]: 1 }], ['n'.repeat(256)]: true });
+  expect(body).toEqual({
+    [hashing.text(long)]: hashing.text('x'),
+    deep: [{ [hashing.text(`${long}2`)]: 1 }],
+    ['n'.repeat(256)]: true,
+  });
+});

@@ -3,6 +3,8 @@ import { createHmac } from 'node:crypto';
 /** Values of one body that are written; the rest is left out, so that no caller decides how long a record takes. */
 const mostValues = 1_000;
 const deepest = 32;
+/** Characters of a key's name. A longer one is no name that anything is known by, and is hashed. */
+const longestName = 256;
 const leftOut = '(left out)';
 
 /** Hashes what must not be read in the records of one device, under the salt of that device. */
@@ -15,7 +17,8 @@ export class Hashing {
   }
 
   /**
-   * A body with every text in it hashed; numbers, booleans, null and the names of keys stay (contract 3.6).
+   * A body with every text in it hashed; numbers, booleans, null and the names of keys stay (contract 3.6), unless a
+   * name is so long that it would make the record so.
    * @param clear keys of the body itself, whose values stay as well.
    */
   body(body: Record<string, unknown>, clear: readonly string[] = []): Record<string, unknown> {
@@ -38,7 +41,13 @@ export class Hashing {
     isClear: (key: string) => boolean,
   ): Record<string, unknown> {
     const some = upTo(left.values, Object.entries(object));
-    return Object.fromEntries(some.map(([key, each]) => [key, this.value(each, left, depth + 1, isClear(key))]));
+    return Object.fromEntries(
+      some.map(([key, each]) => [this.name(key), this.value(each, left, depth + 1, isClear(key))]),
+    );
+  }
+
+  private name(key: string): string {
+    return key.length > longestName ? this.text(key) : key;
   }
 }
 

@@ -38,6 +38,9 @@ interface Help {
   document: Record<string, unknown>;
 }
 
+/** A caller's own name for a field, told back; of a very long one its beginning. */
+const toldName = (name: string) => (name.length > 256 ? `${name.slice(0, 256)}…` : name);
+
 /** What load balancers and clients ask about the system itself, however busy it is. */
 const alwaysAnswered = new Set(['sys/health', 'sys/seal-status', 'sys/leader', 'sys/init']);
 
@@ -239,7 +242,7 @@ export class Api {
     const warnings = [
       ...(answer.warnings ?? []),
       ...(unknown.length > 0 && !path.takesAnything
-        ? [`Endpoint ignored these unrecognized parameters: [${unknown.join(' ')}]`]
+        ? [`Endpoint ignored these unrecognized parameters: [${unknown.map(toldName).join(' ')}]`]
         : []),
       ...(replaced.length > 0
         ? [

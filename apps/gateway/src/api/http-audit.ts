@@ -35,6 +35,7 @@ export class HttpAudit {
 /** The two records of one request; none where it is not audited. */
 export class HttpEntry {
   private isLetIn = false;
+  private isHandled = false;
 
   constructor(private readonly entry?: AuditEntry) {}
 
@@ -52,6 +53,7 @@ export class HttpEntry {
   async allowed(mount: Mount | undefined): Promise<void> {
     if (!this.entry) return;
     this.isLetIn = true;
+    this.isHandled = true;
     this.entry.isAllowed = true;
     if (mount) this.entry.mount = mount;
     await this.entry.begins();
@@ -71,7 +73,9 @@ export class HttpEntry {
     this.entry.isAllowed = this.isLetIn && status !== 403;
     const text = errors.join('; ');
     try {
-      await this.entry.ends(status === 400 ? { data: { error: text } } : { error: text });
+      // A handler may quote what it was given, also where it found nothing of that name.
+      const isHandlers = status === 400 || (status === 404 && this.isHandled);
+      await this.entry.ends(isHandlers ? { data: { error: text } } : { error: text });
       return error;
     } catch (failure) {
       return failure;

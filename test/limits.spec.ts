@@ -157,13 +157,15 @@ describe('limits that an operator sets', () => {
       await writeRole(world, 'again', { max_leases: 9 });
       const issuer = await issuerBeside(world);
       try {
-        const command = commandFor(world, 'again', { waitMs: 4_000 });
+        const command = commandFor(world, 'again', { waitMs: 12_000 });
         const issue = () =>
           issuer
             .get(IssueLease)
             .execute(command)
             .catch((error: unknown) => error);
         const making = world.simulator.faults.hold('CreateUser', 'after', { times: 3 });
+        // Who is superseded keeps its place until then.
+        const removing = world.simulator.faults.hold('DeleteUser', 'before', { times: 9 });
         const first = issue();
         await making.reached;
         const second = await whileLocked(
@@ -180,6 +182,7 @@ describe('limits that an operator sets', () => {
         await world.database.query(`update aws_accounts set quota = users + foreign_users`);
         expect(await issue()).toMatchObject({ code: 'over_budget', limit: 'users' });
         expect(await attempts()).toBe(2);
+        removing.release();
         making.release();
         await Promise.all([first, second.outcome]);
       } finally {

@@ -157,7 +157,6 @@ describe('credentials', () => {
     ['PUT', 'sts/assumed', { ttl: 0 }, 3600],
     ['PUT', 'sts/assumed', { ttl: '' }, 3600],
     ['PUT', 'sts/assumed-many', { role_arn: arnOf('one') }, 1800],
-    ['PUT', 'sts/assumed-many', { role_arn: arnOf('one'), ttl: '12h' }, 3600],
     ['PUT', 'sts/federated', { ttl: '36h' }, 129_600],
     ['PUT', 'creds/federated', { ttl: '20m' }, 1200],
   ])('%s %s %j lasts as asked, within the limits', async (method, path, body, seconds) => {
@@ -166,10 +165,21 @@ describe('credentials', () => {
     expect(lent.warnings).toBeNull();
   });
 
-  it('cuts what is asked of STS to the max of the mount', async () => {
+  it('cuts what is asked of STS to the max of the role, and says so', async () => {
+    const lent = await lend('PUT', 'sts/assumed-many', { role_arn: arnOf('one'), ttl: '12h' });
+    expect(about(3600)).toContain(lent.lease_duration);
+    expect(lent.warnings).toEqual([
+      'TTL of "12h" exceeded the effective max_ttl of "1h"; TTL value is capped accordingly, since the role has that max_sts_ttl',
+    ]);
+  });
+
+  it('cuts what is asked of STS to the max of the mount, and says so', async () => {
     await world.http.must(204, 'PUT', 'sys/mounts/aws/tune', { max_lease_ttl: '30m', default_lease_ttl: '20m' });
     const lent = await lend('PUT', 'sts/federated', { ttl: '2h' });
     expect(about(1800)).toContain(lent.lease_duration);
+    expect(lent.warnings).toEqual([
+      'TTL of "2h" exceeded the effective max_ttl of "30m"; TTL value is capped accordingly',
+    ]);
     await world.http.must(204, 'PUT', 'sys/mounts/aws/tune', { max_lease_ttl: '0', default_lease_ttl: '0' });
   });
 

@@ -26,6 +26,8 @@ describe('help', () => {
       '    ^config/root$',
       '    ^roles$',
       String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+      String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)/trial$`,
+      String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)/validate$`,
     ]);
     expect((await help('team/aws/')).body.help).toBe(text);
   });
@@ -36,6 +38,8 @@ describe('help', () => {
     ['roles', '^roles$', []],
     ['roles/', '^roles$', []],
     ['roles/any', '^roles/', ['iam_tags (keypair)', 'default_sts_ttl (duration (sec))', 'arn (string) (DEPRECATED)']],
+    ['roles/any/validate', '^roles/', ['mfa_serial_number (string)', 'max_user_ttl (duration (sec))']],
+    ['roles/any/trial', '^roles/', ['path (string)', 'mfa_code (string)']],
     ['creds/any', '^(creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)']],
     ['sts/any', '^(creds|sts)/', ['role_session_name (string)']],
   ])('explains %s', async (path, route, parameters) => {

@@ -25,6 +25,7 @@ const untouched = {
   user_path: '',
   permissions_boundary_arn: '',
   external_id: '',
+  mfa_serial_number: '',
   default_sts_ttl: 0,
   max_sts_ttl: 0,
 };
@@ -228,6 +229,11 @@ describe('roles', () => {
         { role_arns: [iamRole], session_tags: { team: '1', on: '1' }, default_sts_ttl: 900, max_sts_ttl: 3600 },
       ],
       [
+        'a session token',
+        { credential_type: 'session_token', default_sts_ttl: 900, max_sts_ttl: '12h', policy_arns: null },
+        { max_sts_ttl: 43_200, policy_arns: [] },
+      ],
+      [
         'a federation token',
         { credential_type: 'federation_token', policy_document: policy, default_sts_ttl: '1d', iam_groups: [] },
         { default_sts_ttl: 86_400, iam_groups: [] },
@@ -293,8 +299,8 @@ describe('roles', () => {
       [
         { credential_type: 'iam_user', default_sts_ttl: 900, max_sts_ttl: 900 },
         invalid(
-          'default_sts_ttl parameter only valid for assumed_role and federation_token credential types',
-          'max_sts_ttl parameter only valid for assumed_role and federation_token credential types',
+          'default_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types',
+          'max_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types',
         ),
       ],
       [
@@ -329,6 +335,133 @@ describe('roles', () => {
       ],
     ])('refuses %j', async (body, text) => {
       expect(await refusal('new', body)).toBe(text);
+    });
+  });
+
+  describe('with what is not of Vault', () => {
+    it("takes TTLs for a user's keys and shows them where they are set", async () => {
+      await write('new', { credential_type: 'iam_user', default_user_ttl: '30m', max_user_ttl: 7_200 });
+      expect(await read('new')).toEqual({
+        ...untouched,
+        credential_type: 'iam_user',
+        default_user_ttl: 1_800,
+        max_user_ttl: 7_200,
+      });
+      await write('new', { default_user_ttl: 0, max_user_ttl: '' });
+      expect(await read('new')).toEqual({ ...untouched, credential_type: 'iam_user' });
+    });
+
+    it('is templated from who asks, and gives the template back as it was written', async () => {
+      const policyDocument = policy.replace('"Resource":"*"', '"Resource":"arn:aws:ec2:::{{ .Metadata.team }}"');
+      await write('new', {
+        credential_type: 'iam_user',
+        policy_document: policyDocument,
+        iam_tags: { owner: '{{ .DisplayName }}' },
+      });
+      expect(await read('new')).toMatchObject({
+        policy_document: policyDocument,
+        iam_tags: { owner: '{{ .DisplayName }}' },
+      });
+      expect(await refusal('new', { policy_document: policy.replace('ec2:*', '{{ .DisplayName }}:*') })).toBe(
+        invalid('policy_document: only the values of Resource, NotResource and Condition can be templated'),
+      );
+    });
+
+    it('says all that is wrong with it at once', async () => {
+      await world.http.must(204, 'PUT', `${mount}/config/root`, { region: 'cn-north-1', access_key: 'ASIAEXAMPLE' });
+      const faults = [
+        '"default_sts_ttl" value must be less than or equal to "max_sts_ttl" value',
+        "cannot supply external_id when credential_type isn't assumed_role",
+        'policy_document and policy_arns have 2245 characters; the policies of a session may have 2048',
+        'iam_groups: "a/b" is not the name of a group',
+        `invalid policy_arns entry "${readOnly}": expected the partition of the mount, aws-cn, but got aws`,
+        'a federation_token is given for the long-term keys of an IAM user only, and this mount works with temporary credentials',
+      ];
+      const body = {
+        credential_type: 'federation_token',
+        policy_document: `"${'s'.repeat(2_205)}"`,
+        policy_arns: readOnly,
+        iam_groups: 'a/b',
+        external_id: 'x1',
+        default_sts_ttl: '2h',
+        max_sts_ttl: '1h',
+      };
+      expect(await refusal('new', body)).toBe(invalid(...faults));
+      expect(await refusal('new', { ...body, policy_document: '{' })).toBe(
+        invalid('cannot parse policy document: "{"', ...faults.filter((fault) => !fault.startsWith('policy_document'))),
+      );
+    });
+
+    it('goes with the user-name template of its mount, or is refused', async () => {
+      await world.http.must(204, 'PUT', `${mount}/config/root`, {
+        username_template: '{{ if eq .PolicyName "long" }}{{ .DisplayName }}{{ end }}{{ random 20 }}',
+      });
+      await write('short', { credential_type: 'iam_user' });
+      expect(await refusal('long', { credential_type: 'iam_user' })).toMatch(
+        /the username_template of config\/root does not go with this role: .* exceeds the IAM username length limits of 64 chars/,
+      );
+    });
+
+    const admin = { credential_type: 'iam_user', policy_arns: 'arn:aws:iam::aws:policy/AdministratorAccess' };
+    const outlives = [
+      'This role lets its holder make IAM users or access keys of its own, which stay when the lease ends: ' +
+        `${admin.policy_arns} allows iam:CreateUser and iam:CreateAccessKey.`,
+    ];
+
+    it('warns where its holder could make users of its own, and stores it', async () => {
+      const { body } = await world.http.must(200, 'POST', `${mount}/roles/admin`, admin);
+      expect([body.data, body.warnings, body.lease_id]).toEqual([null, outlives, '']);
+      expect(await read('admin')).toMatchObject({ policy_arns: [admin.policy_arns] });
+    });
+
+    it('warns of an MFA device, with whose code a session of the root identity may do all that this may', async () => {
+      const role = { credential_type: 'session_token', mfa_serial_number: 'arn:aws:iam::000000000000:mfa/root' };
+      const { body } = await world.http.must(200, 'POST', `${mount}/roles/session`, role);
+      expect(body.warnings).toHaveLength(1);
+      expect(await read('session')).toEqual({ ...untouched, ...role });
+    });
+
+    it('tells of that in the log alone where it is written in the legacy form', async () => {
+      await write('old', { arn: admin.policy_arns });
+      expect(world.log.filter((line) => line.includes(outlives[0]!))).toHaveLength(1);
+    });
+
+    it('is only checked where that is asked for: what a write would answer, and nothing is stored', async () => {
+      await write('kept', { credential_type: 'iam_user', user_path: '/a/' });
+      const before = await everything(world);
+      const check = (name: string, body: object) => call('POST', `roles/${name}/validate`, body);
+      expect(await check('new', { credential_type: 'iam_user' })).toMatchObject({ status: 204, text: '' });
+      expect((await check('new', admin)).body.warnings).toEqual(outlives);
+      expect(await check('old', { policy })).toMatchObject({ status: 204, text: '' });
+      const faulty = { policy_document: '{', max_sts_ttl: 900 };
+      const answer = await check('kept', faulty);
+      expect([answer.status, answer.body.errors]).toEqual([
+        400,
+        [
+          invalid(
+            'cannot parse policy document: "{"',
+            'max_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types',
+          ),
+        ],
+      ]);
+      expect(await everything(world)).toEqual(before);
+      expect((await call('POST', 'roles/kept', faulty)).body.errors).toEqual(answer.body.errors);
+    });
+
+    it('written again as it is, changes nothing', async () => {
+      const body = {
+        credential_type: 'iam_user',
+        policy_document: JSON.stringify(JSON.parse(policy), null, 2),
+        iam_tags: { b: '1', a: '2' },
+        policy_arns: [readOnly],
+      };
+      await write('same', body);
+      const before = await everything(world);
+      await write('same', body);
+      const shown = await read('same');
+      await write('same', { ...body, policy_document: shown!.policy_document, iam_tags: shown!.iam_tags });
+      expect(await everything(world)).toEqual(before);
+      expect(shown).toMatchObject({ policy_document: policy });
     });
   });
 });

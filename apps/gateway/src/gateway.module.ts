@@ -17,6 +17,7 @@ import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
+import { RoleTrial } from './aws/role-trial.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
 import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
@@ -51,7 +52,7 @@ const core = [
   AppRolePath,
   WrappingPath,
 ];
-const engine = [ConfigRoot, ConfigLease, RolesPath, CredentialsPath];
+const engine = [ConfigRoot, ConfigLease, RolesPath, RoleTrial, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
   provide: name,

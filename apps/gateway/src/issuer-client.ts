@@ -11,6 +11,9 @@ import {
   type IssueLeaseRequest,
   Observing,
   OutOfTime,
+  tryRole,
+  type TryRoleReply,
+  type TryRoleRequest,
   Unavailable,
 } from '#libs/contracts';
 import { Accepting, LEASE_TIMING, type LeaseTiming } from '#libs/leases';
@@ -27,6 +30,7 @@ import {
   TimeoutError,
   timer,
 } from 'rxjs';
+import type { z } from 'zod';
 import { leastAcceptMs } from './longest-answer.js';
 
 /** Injection token of the client that reaches the issuers. */
@@ -36,10 +40,12 @@ export const ISSUERS = Symbol('issuers');
 export const OBSERVING = Symbol('observing');
 
 /** What a caller asks for; the rest of the command is ours. */
-export type IssueWish = Omit<IssueLeaseRequest, 'id' | 'waitMs' | 'admission' | 'audited' | 'wrapping'> & {
+export type TryWish = Omit<TryRoleRequest, 'id' | 'waitMs' | 'admission' | 'audited' | 'wrapping'> & {
   /** For how long the answer is going to be wrapped, milliseconds. */
   wrapTtlMs?: number;
 };
+
+export type IssueWish = TryWish & Pick<IssueLeaseRequest, 'idempotencyKey'>;
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -69,33 +75,21 @@ export class IssuerClient {
    * command, and what nobody collects lapses with the hand-over time.
    * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed; LastUse before it is asked.
    */
-  async issue({ wrapTtlMs, ...wish }: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
-    if (caller.isLastUse) throw new LastUse();
-    if (this.observing) throw new Observing();
+  async issue(wish: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
     const closesAt = performance.now() + this.timing.callerWaitMs;
-    const id = randomUUID();
-    const command: IssueLeaseRequest = {
-      ...wish,
-      id,
-      admission: this.tokens.admissionOf(caller, id),
-      audited: this.trail.markOf(id),
-      wrapping: wrapTtlMs === undefined ? undefined : this.wrapped.promise(id, wrapTtlMs),
-      waitMs: this.timing.callerWaitMs,
-    };
+    const { command, reply } = await this.ask(issueLease, wish, caller, hangUp);
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;
-    let reply: IssueLeaseReply;
-    try {
-      reply = await this.send(command, hangUp);
-      if (hangUp.aborted) throw new OutOfTime();
-    } catch (error) {
-      // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
-      if (!keyed && (error instanceof OutOfTime || error instanceof Unavailable))
-        void this.withdraw(command, caller.token.id);
-      throw error;
-    }
     const { leaseId, acceptRequired } = reply;
     if (acceptRequired) await this.accept(leaseId, keyed, command.requestId, closesAt - performance.now());
     return { reply, undo: () => this.accepting.undo(leaseId, keyed) };
+  }
+
+  /**
+   * Has a credential made that is shown to nobody; the issuer has taken it back, or has asked for that, when this returns.
+   * @throws CodedError as `issue` does.
+   */
+  async try(wish: TryWish, caller: Caller, hangUp: AbortSignal): Promise<TryRoleReply> {
+    return (await this.ask(tryRole, wish, caller, hangUp)).reply;
   }
 
   /** Resolves while the issuers' queue can be reached. */
@@ -130,14 +124,42 @@ export class IssuerClient {
     }
   }
 
-  private async send(command: IssueLeaseRequest, hangUp: AbortSignal): Promise<IssueLeaseReply> {
+  private async ask<Reply>(
+    contract: { pattern: string; reply: z.ZodType<Reply> },
+    { wrapTtlMs, ...wish }: IssueWish,
+    caller: Caller,
+    hangUp: AbortSignal,
+  ): Promise<{ command: IssueLeaseRequest; reply: Reply }> {
+    if (caller.isLastUse) throw new LastUse();
+    if (this.observing) throw new Observing();
+    const id = randomUUID();
+    const command: IssueLeaseRequest = {
+      ...wish,
+      id,
+      admission: this.tokens.admissionOf(caller, id),
+      audited: this.trail.markOf(id),
+      wrapping: wrapTtlMs === undefined ? undefined : this.wrapped.promise(id, wrapTtlMs),
+      waitMs: this.timing.callerWaitMs,
+    };
+    try {
+      const reply = contract.reply.parse(await this.send(contract.pattern, command, hangUp));
+      if (hangUp.aborted) throw new OutOfTime();
+      return { command, reply };
+    } catch (error) {
+      // An issuer that answered has ended it itself; whatever else went wrong, one may still be at work on it.
+      if (command.idempotencyKey === undefined && (error instanceof OutOfTime || error instanceof Unavailable))
+        void this.withdraw(command, caller.token.id);
+      throw error;
+    }
+  }
+
+  private async send(pattern: string, command: IssueLeaseRequest, hangUp: AbortSignal): Promise<unknown> {
     if (hangUp.aborted) throw new OutOfTime();
     const left = fromEvent(hangUp, 'abort').pipe(mergeMap(() => throwError(() => new OutOfTime())));
     try {
-      const answer = await firstValueFrom(
-        merge(this.issuers.send<unknown>(issueLease.pattern, command), left).pipe(timeout(command.waitMs)),
+      return await firstValueFrom(
+        merge(this.issuers.send<unknown>(pattern, command), left).pipe(timeout(command.waitMs)),
       );
-      return issueLease.reply.parse(answer);
     } catch (error) {
       if (error instanceof TimeoutError) throw new OutOfTime(command.idempotencyKey && notYet);
       if (error instanceof CodedError) throw error;

@@ -1,7 +1,14 @@
+import type { TtlCut } from '#libs/contracts';
 import { formatDurationShort } from './wire/go-duration.js';
 
-/** The warning of a TTL that was cut (contract.md 4.2). */
-export function ttlCutWarning({ wantedMs, limitMs }: { wantedMs: number; limitMs: number }): string {
+/** What else than mount and engine has cut a TTL. */
+const causes: Record<NonNullable<TtlCut['by']>, string> = {
+  max_sts_ttl: ', since the role has that max_sts_ttl',
+  token: ', since the token ends then',
+};
+
+/** The warning of a TTL that was cut (contract.md 4.2), and why where it is not the max of mount or engine. */
+export function ttlCutWarning({ wantedMs, limitMs, by }: TtlCut): string {
   const [wanted, limit] = [wantedMs, limitMs].map((ms) => formatDurationShort(Math.round(ms / 1000) * 1000));
-  return `TTL of "${wanted}" exceeded the effective max_ttl of "${limit}"; TTL value is capped accordingly`;
+  return `TTL of "${wanted}" exceeded the effective max_ttl of "${limit}"; TTL value is capped accordingly${by ? causes[by] : ''}`;
 }

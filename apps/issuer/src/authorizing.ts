@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { type AccessRequest, type Caller, Tokens, WrappedAnswers } from '#libs/access';
-import { type IssueLeaseRequest, parseDuration, PermissionDenied } from '#libs/contracts';
+import { type IssueLeaseRequest, parseDuration, PermissionDenied, type TryRoleRequest } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 
 /** What a caller asks for, as the HTTP API would be asked for it. */
@@ -52,17 +52,25 @@ export class Authorizing {
 }
 
 /** `<mount>/creds/<role>`, or `sts`, read or written: both give a credential (contract.md 2.5). */
-export function wantedOf({ mount, door, role, parameters = {}, ...fields }: IssueLeaseRequest): Wanted {
-  const { ttlSeconds, roleArn, roleSessionName } = fields;
+export function wantedOf(command: IssueLeaseRequest): Wanted {
+  const { mount, door, role } = command;
+  return { operations: ['read', 'update'], path: `${mount}${door}/${role}`, parameters: parametersOf(command) };
+}
+
+/** `<mount>/roles/<role>/trial`, written. */
+export function wantedToTry(command: TryRoleRequest): Wanted {
+  const { mount, role } = command;
+  return { operations: ['update'], path: `${mount}roles/${role}/trial`, parameters: parametersOf(command) };
+}
+
+function parametersOf({ parameters = {}, ...fields }: TryRoleRequest): Record<string, unknown> {
+  const { ttlSeconds, roleArn, roleSessionName, mfaCode } = fields;
   return {
-    operations: ['read', 'update'],
-    path: `${mount}${door}/${role}`,
-    parameters: {
-      ...without(parameters, ['ttl', 'role_arn', 'role_session_name']),
-      ...asSpelled('ttl', parameters, ttlSeconds, secondsOf),
-      ...asSpelled('role_arn', parameters, roleArn, textOf),
-      ...asSpelled('role_session_name', parameters, roleSessionName, textOf),
-    },
+    ...without(parameters, ['ttl', 'role_arn', 'role_session_name', 'mfa_code']),
+    ...asSpelled('ttl', parameters, ttlSeconds, secondsOf),
+    ...asSpelled('role_arn', parameters, roleArn, textOf),
+    ...asSpelled('role_session_name', parameters, roleSessionName, textOf),
+    ...asSpelled('mfa_code', parameters, mfaCode, textOf),
   };
 }
 

@@ -15,6 +15,8 @@ import {
   renewLease,
   type RevokeLeaseRequest,
   revokeLease,
+  type TryRoleRequest,
+  tryRole,
   type WithdrawLeaseRequest,
   withdrawLease,
 } from '#libs/contracts';
@@ -59,20 +61,29 @@ export class CommandAudit {
 
   issue(command: IssueLeaseRequest, work: () => Promise<IssueLeaseReply>): Promise<IssueLeaseReply> {
     if (this.trail.isAudited(command)) return work();
-    const { mount, door, role, ttlSeconds, roleArn, roleSessionName, idempotencyKey, id } = command;
+    const { mount, door, role, idempotencyKey, id } = command;
     return this.audited(
       command,
       {
         command: issueLease.pattern,
         operation: 'read',
         path: `${mount}${door}/${role}`,
-        data: given({ ttl: ttlSeconds, role_arn: roleArn, role_session_name: roleSessionName }),
+        data: wishOf(command),
         mountPath: mount,
       },
       work,
       (reply) => ({ leaseId: reply.leaseId, data: httpCredential(reply) }),
       ({ leaseId }) => ({ leaseId, keyedCommandId: idempotencyKey === undefined ? undefined : id }),
     );
+  }
+
+  try<Reply extends { leaseId: string }>(command: TryRoleRequest, work: () => Promise<Reply>): Promise<Reply> {
+    if (this.trail.isAudited(command)) return work();
+    const { mount: mountPath, door, role } = command;
+    const path = `${mountPath}roles/${role}/trial`;
+    const data = { path: door, ...wishOf(command) };
+    const wanted = { command: tryRole.pattern, operation: 'update', path, data, mountPath } as const;
+    return this.audited(command, wanted, work, ({ leaseId }) => ({ leaseId }));
   }
 
   accept<Reply>(command: AcceptLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
@@ -152,6 +163,11 @@ export class CommandAudit {
       this.logger.error({ msg: 'credential not taken back', requestId, leaseId, error: String(error) });
     });
   }
+}
+
+/** What a credential is asked for, in the words of the HTTP API. */
+function wishOf({ ttlSeconds, roleArn, roleSessionName, mfaCode }: TryRoleRequest): Record<string, unknown> {
+  return given({ ttl: ttlSeconds, role_arn: roleArn, role_session_name: roleSessionName, mfa_code: mfaCode });
 }
 
 function given(fields: Record<string, unknown>): Record<string, unknown> {

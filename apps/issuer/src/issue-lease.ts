@@ -1,10 +1,18 @@
 import { Injectable } from '@nestjs/common';
 import { type Caller, LastUse } from '#libs/access';
 import { AwsAccounts, Fence } from '#libs/aws';
-import { type IssueLeaseReply, type IssueLeaseRequest, NoRoute, RoleNotFound } from '#libs/contracts';
-import { Issuing } from '#libs/leases';
-import { type CredentialType, credentialTypeFor, Mounts, Roles, RootConfigs } from '#libs/roles';
-import { Authorizing, wantedOf } from './authorizing.js';
+import {
+  type CredentialType,
+  type IssueLeaseReply,
+  type IssueLeaseRequest,
+  NoRoute,
+  RoleNotFound,
+  type TryRoleReply,
+  type TryRoleRequest,
+} from '#libs/contracts';
+import { Issuing, Revoking } from '#libs/leases';
+import { credentialTypeFor, Mounts, roleFor, Roles, RootConfigs } from '#libs/roles';
+import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
@@ -15,6 +23,7 @@ const failureOf: Record<CredentialType, string> = {
   iam_user: 'Error creating IAM user',
   assumed_role: 'Error assuming role',
   federation_token: 'Error generating STS keys',
+  session_token: 'Error generating STS keys',
 };
 
 /** Issues one credential. Token and policies are asked here as well, whoever carried the command (design.md, promise 7). */
@@ -30,6 +39,7 @@ export class IssueLease {
     private readonly once: IssueOnce,
     private readonly issueUser: IssueUser,
     private readonly issueSts: IssueSts,
+    private readonly revoking: Revoking,
   ) {}
 
   /**
@@ -44,29 +54,53 @@ export class IssueLease {
     const fence = new Fence(performance.now() + command.waitMs);
     return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
       if (caller.isLastUse) throw new LastUse();
-      return this.once.execute(command, fence, (seal) => this.issue(command, caller, fence, seal));
+      return this.once.execute(command, fence, async (seal) =>
+        this.fulfil(await this.orderOf(command, caller, fence, seal)),
+      );
     });
   }
 
-  private async issue(command: IssueLeaseRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<IssueLeaseReply> {
+  /**
+   * Issues one as any caller would get it, under the same policies, limits and freezes, and takes it back before anybody has
+   * heard of it. Were this process to die in between, the hand-over time takes back what was not accepted.
+   * @throws CodedError as `execute` does.
+   */
+  async try(command: TryRoleRequest): Promise<TryRoleReply> {
+    const fence = new Fence(performance.now() + command.waitMs);
+    return this.authorizing.onBehalfOf(command, wantedToTry(command), async (caller) => {
+      if (caller.isLastUse) throw new LastUse();
+      const order = await this.orderOf(command, caller, fence);
+      const { leaseId, credentialType, leaseDuration, ttlCut } = await this.fulfil(order);
+      await this.revoking.ask({ leaseId }, 'not_received');
+      return { leaseId, credentialType, accountId: order.identity.accountId, leaseDuration, ttlCut };
+    });
+  }
+
+  private fulfil(order: Order): Promise<IssueLeaseReply> {
+    const { credentialType } = order;
+    return credentialType === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, credentialType);
+  }
+
+  /** Everything that a command names. Whoever is refused here costs AWS nothing. */
+  private async orderOf(command: TryRoleRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<Order> {
     const mount = await this.mounts.find(command.mount);
     if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
     const found = await this.roles.findToIssue(mount.id, command.role, caller.token.id);
     if (!found) throw new RoleNotFound(command.role);
-    const { role, isFrozen } = found;
+    const { isFrozen } = found;
+    const role = { ...found.role, definition: roleFor(found.role.definition, caller.token) };
     // Whoever is refused costs AWS nothing. What decides is the statement that opens the lease.
     const asker = askerOf({ caller, mount, role });
     if (isFrozen || asker.limited.role || asker.limited.token) await this.issuing.mayIssue(asker);
-    const type = credentialTypeFor(role.definition, command.door);
+    const credentialType = credentialTypeFor(role.definition, command.door);
 
     const root = await this.rootConfigs.open(mount.id);
     this.accounts.keepOnly(mount.id, [root.version]);
     const account = this.accounts.open({ ...root.settings, ...root });
     // AWS is asked who we are before it is asked for anything: that it refuses the root keys is told as the refusal of
     // what the caller wanted (contract.md 1.8, 2.5).
-    const identity = await account.identity(failureOf[type]);
-    await this.rootConfigs.noteAccount(root, identity.accountId);
-    const order: Order = { command, caller, mount, role, root, account, identity, fence, seal };
-    return type === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, type);
+    const identity = await account.identity(failureOf[credentialType]);
+    await this.rootConfigs.noteIdentity(root, identity);
+    return { command, caller, mount, role, credentialType, root, account, identity, fence, seal };
   }
 }

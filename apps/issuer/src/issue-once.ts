@@ -76,7 +76,7 @@ export class IssueOnce {
   }
 }
 
-/** All that is asked for beside the path. */
+/** All that is asked for beside the path, but for mfa_code: who asks again later has another one. */
 function bodyOf({ ttlSeconds, roleArn, roleSessionName }: IssueLeaseRequest): string {
   return JSON.stringify([ttlSeconds ?? null, roleArn ?? null, roleSessionName ?? null]);
 }

@@ -1,9 +1,18 @@
 import { Injectable, Logger } from '@nestjs/common';
-import type { Caller } from '#libs/access';
-import { assumeRole, federationToken, type StsCredential } from '#libs/aws';
-import type { IssueLeaseReply } from '#libs/contracts';
+import { assumeRole, federationToken, sessionToken, type StsCredential } from '#libs/aws';
+import type { CredentialType, IssueLeaseReply } from '#libs/contracts';
 import { Issuing } from '#libs/leases';
-import { askedSessionName, chooseIamRoleArn, compileTemplate, stsTtlSeconds, systemMaxTtlSeconds } from '#libs/roles';
+import {
+  askedSessionName,
+  chooseIamRoleArn,
+  compileTemplate,
+  mfaOf,
+  type RoleDefinition,
+  stsTtl,
+  type StsWish,
+  systemMaxTtlSeconds,
+  type UsernameType,
+} from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
 import { type Made, type Order, openingOf, replyOf } from './order.js';
 
@@ -21,21 +30,28 @@ export class IssueSts {
     this.register = metrics.span('vault.expire.register', 'Storing what was made as a lease.');
   }
 
-  async execute(order: Order, credentialType: 'assumed_role' | 'federation_token'): Promise<IssueLeaseReply> {
-    const { credential, arn } = await (credentialType === 'assumed_role' ? this.assume(order) : this.federate(order));
+  async execute(order: Order, credentialType: StsType): Promise<IssueLeaseReply> {
+    const { command, caller, mount, role } = order;
+    const wish = {
+      ttlSeconds: command.ttlSeconds,
+      iamRoleArn: command.roleArn,
+      sessionName: command.roleSessionName,
+      mfaCode: command.mfaCode,
+    };
+    // What a batch token has asked for ends with it at the latest (contract.md 4.2): AWS takes nothing back, so it is asked for
+    // no more. It refuses less than a quarter of an hour, and says so.
+    const mountMax = mount.maxLeaseTtlSeconds || systemMaxTtlSeconds;
+    const { seconds, cut } = stsTtl(role.definition, wish, mountMax, caller.longestLeaseMs());
+    const credential = await fetchers[credentialType](order, wish, seconds);
     const opening = openingOf(order);
-    const { accessKeyId, expiration: expiresAt } = credential;
+    const { accessKeyId, secretAccessKey, sessionToken: token, arn, expiration: expiresAt } = credential;
     const made: Made = {
       leaseId: opening.leaseId,
       credentialType,
       renewable: false,
       acceptRequired: false,
-      credential: {
-        accessKeyId,
-        secretAccessKey: credential.secretAccessKey,
-        sessionToken: credential.sessionToken,
-        arn,
-      },
+      credential: { accessKeyId, secretAccessKey, sessionToken: token, arn },
+      ttlCut: cut,
     };
     const kept = await order.seal?.(made);
     const ttlMs = await this.register(() =>
@@ -44,81 +60,47 @@ export class IssueSts {
     this.logger.log({
       msg: 'credential issued',
       leaseId: opening.leaseId,
-      requestId: order.command.requestId,
-      accessKeyIdEnd: credential.accessKeyId.slice(-4),
+      requestId: command.requestId,
+      accessKeyIdEnd: accessKeyId.slice(-4),
     });
     return replyOf(made, ttlMs);
   }
-
-  private async assume({ command, mount, role, root, caller, account, fence }: Order): Promise<Fetched> {
-    const { definition } = role;
-    const wish = { ttlSeconds: command.ttlSeconds, iamRoleArn: command.roleArn, sessionName: command.roleSessionName };
-    const sessionName =
-      askedSessionName(wish) ??
-      compileTemplate(root.settings.usernameTemplate).render({
-        type: 'IAM',
-        displayName: caller.token.displayName,
-        policyName: role.name,
-        now: new Date(),
-      });
-    const credential = await assumeRole(
-      account,
-      {
-        roleArn: chooseIamRoleArn(definition, role.name, wish),
-        sessionName,
-        durationSeconds: atMost(
-          caller,
-          stsTtlSeconds(definition, wish, mount.maxLeaseTtlSeconds || systemMaxTtlSeconds),
-        ),
-        policyDocument: definition.policyDocument || undefined,
-        policyArns: definition.policyArns ?? [],
-        groups: definition.iamGroups ?? [],
-        sessionTags: definition.sessionTags ?? {},
-        externalId: definition.externalId || undefined,
-      },
-      fence,
-    );
-    return { credential, arn: credential.arn };
-  }
-
-  private async federate({ command, mount, role, root, caller, account, fence }: Order): Promise<Fetched> {
-    const { definition } = role;
-    const credential = await federationToken(
-      account,
-      {
-        name: compileTemplate(root.settings.usernameTemplate).render({
-          type: 'STS',
-          displayName: caller.token.displayName,
-          policyName: role.name,
-          now: new Date(),
-        }),
-        durationSeconds: atMost(
-          caller,
-          stsTtlSeconds(
-            definition,
-            { ttlSeconds: command.ttlSeconds },
-            mount.maxLeaseTtlSeconds || systemMaxTtlSeconds,
-          ),
-        ),
-        policyDocument: definition.policyDocument || undefined,
-        policyArns: definition.policyArns ?? [],
-        groups: definition.iamGroups ?? [],
-      },
-      fence,
-    );
-    return { credential };
-  }
 }
 
-/**
- * What a batch token has asked for ends with it at the latest (contract.md 4.2): AWS takes nothing back, so it is asked for no
- * more. It refuses less than a quarter of an hour, and says so.
- */
-function atMost(caller: Caller, seconds: number): number {
-  return Math.min(seconds, Math.floor(caller.longestLeaseMs() / 1000));
+type StsType = Exclude<CredentialType, 'iam_user'>;
+type Fetched = StsCredential & { arn?: string };
+
+/** How each type is asked for, for how many seconds. */
+const fetchers: Record<StsType, (order: Order, wish: StsWish, durationSeconds: number) => Promise<Fetched>> = {
+  assumed_role: (order, wish, durationSeconds) => {
+    const { definition, name } = order.role;
+    const request = {
+      roleArn: chooseIamRoleArn(definition, name, wish),
+      sessionName: askedSessionName(wish) ?? nameFor(order, 'IAM'),
+      durationSeconds,
+      ...policiesOf(definition),
+      sessionTags: definition.sessionTags ?? {},
+      externalId: definition.externalId || undefined,
+    };
+    return assumeRole(order.account, request, order.fence);
+  },
+  federation_token: (order, _wish, durationSeconds) => {
+    const request = { name: nameFor(order, 'STS'), durationSeconds, ...policiesOf(order.role.definition) };
+    return federationToken(order.account, request, order.fence);
+  },
+  session_token: (order, wish, durationSeconds) =>
+    sessionToken(order.account, { durationSeconds, mfa: mfaOf(order.role.definition, wish) }, order.fence),
+};
+
+function nameFor({ root, caller, role }: Order, type: UsernameType): string {
+  return compileTemplate(root.settings.usernameTemplate).render({
+    type,
+    displayName: caller.token.displayName,
+    policyName: role.name,
+    now: new Date(),
+  });
 }
 
-interface Fetched {
-  credential: StsCredential;
-  arn?: string;
+function policiesOf({ policyDocument, policyArns, iamGroups }: RoleDefinition) {
+  return { policyDocument: policyDocument || undefined, policyArns: policyArns ?? [], groups: iamGroups ?? [] };
 }

@@ -71,14 +71,14 @@ export class IssueUser {
   }
 
   private async offer(
-    { command, caller, mount, seal }: Order,
+    { command, caller, mount, role, seal }: Order,
     intent: UserIntent,
     key: MadeIamUser,
   ): Promise<IssueLeaseReply> {
     const { ttlMs, cut } = ttl(
       {
-        engineTtlMs: mount.leaseMs ?? 0,
-        engineMaxMs: mount.leaseMaxMs ?? 0,
+        engineTtlMs: ms(role.definition.defaultUserTtlSeconds) ?? mount.leaseMs ?? 0,
+        engineMaxMs: ms(role.definition.maxUserTtlSeconds) ?? mount.leaseMaxMs ?? 0,
         mountDefaultMs: mount.defaultLeaseTtlSeconds * 1000,
         mountMaxMs: mount.maxLeaseTtlSeconds * 1000,
         ownerLeftMs: caller.longestLeaseMs(),
@@ -127,6 +127,8 @@ export class IssueUser {
     }
   }
 }
+
+const ms = (seconds: number | undefined) => (seconds === undefined ? undefined : seconds * 1000);
 
 function placeOf({ account, identity }: Order) {
   return { account, accountId: identity.accountId };

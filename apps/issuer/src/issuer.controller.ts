@@ -13,6 +13,9 @@ import {
   revokeLease,
   type RevokeLeaseReply,
   type RevokeLeaseRequest,
+  tryRole,
+  type TryRoleReply,
+  type TryRoleRequest,
   withdrawLease,
   type WithdrawLeaseReply,
   type WithdrawLeaseRequest,
@@ -33,6 +36,11 @@ export class IssuerController {
   @MessagePattern(issueLease.pattern)
   issue(@Payload({ schema: issueLease.request }) command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     return this.audit.issue(command, () => this.issuing.execute(command));
+  }
+
+  @MessagePattern(tryRole.pattern)
+  try(@Payload({ schema: tryRole.request }) command: TryRoleRequest): Promise<TryRoleReply> {
+    return this.audit.try(command, () => this.issuing.try(command));
   }
 
   @MessagePattern(acceptLease.pattern)

@@ -1,15 +1,17 @@
 import type { Caller } from '#libs/access';
 import type { AwsAccount, CallerIdentity, Fence } from '#libs/aws';
-import type { IssueLeaseReply, IssueLeaseRequest } from '#libs/contracts';
+import type { CredentialType, IssueLeaseReply, TryRoleRequest } from '#libs/contracts';
 import { type Asker, type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
 import type { Mount, OpenedRootConfig, Role } from '#libs/roles';
 
 /** A command with everything it names, read once: who asks for what, from which account, until when. */
 export interface Order {
-  command: IssueLeaseRequest;
+  command: TryRoleRequest;
   caller: Caller;
   mount: Mount;
+  /** As it is for this caller. */
   role: Role;
+  credentialType: CredentialType;
   root: OpenedRootConfig;
   account: AwsAccount;
   identity: CallerIdentity;

@@ -80,9 +80,9 @@ export class RevokeLease {
     for (const root of candidates) {
       const account = this.accounts.open({ ...root.settings, ...root });
       try {
-        const { accountId } = await account.identity();
-        await this.rootConfigs.noteAccount(root, accountId);
-        if (accountId === lease.accountId) return account;
+        const identity = await account.identity();
+        await this.rootConfigs.noteIdentity(root, identity);
+        if (identity.accountId === lease.accountId) return account;
       } catch (error) {
         refusal ??= error;
       }

@@ -81,6 +81,8 @@ export interface MfaDevice {
   /** The serial number, which is the device's ARN. */
   id: string;
   createdAt: number;
+  /** What its codes come of, base64; a device without one has no code that is right. */
+  seed?: string;
   /** Id of the user it is enabled for. */
   userId?: string;
   enabledAt?: number;

@@ -192,6 +192,7 @@ function askPermission(call: Call, action: Action, service: Service): void {
  */
 function refuseSession({ session, arn }: Caller, service: Service, action: string): void {
   if (!session || session.kind === 'assumed_role') return;
+  if (service.name === 'iam' && session.mfa) return;
   if (service.name === 'iam') throw invalidToken();
   const open = session.kind === 'user_session' ? ['GetCallerIdentity', 'AssumeRole'] : ['GetCallerIdentity'];
   if (open.includes(action)) return;

@@ -12,6 +12,8 @@ export interface Session {
   /** Session policies: an inline document, ARNs of managed ones. */
   policy?: string;
   policyArns: string[];
+  /** Asked for with a code of the user's MFA device. */
+  mfa?: true;
   /** Milliseconds. */
   expiresAt: number;
 }

@@ -29,6 +29,7 @@ const results: Record<string, string> = {
     '<Account>123456789012</Account><Arn>arn:aws-cn:iam::123456789012:user/root</Arn><UserId>U</UserId>',
   AssumeRole: `${temporary}<AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn></AssumedRoleUser>`,
   GetFederationToken: temporary,
+  GetSessionToken: temporary,
 };
 
 export const done =

@@ -27,5 +27,6 @@ export {
   type MadeIamUser,
   type IamUserRecord,
 } from './iam-user.js';
+export { sessionToken } from './session-token.js';
 export type { StsCredential } from './sts-credential.js';
 export { countUsers, type ListedUser, listUsers, userExists } from './users.js';

@@ -19,6 +19,7 @@ import {
   throttled,
 } from './aws.spec-stub.js';
 import { federationToken, type FederationTokenRequest } from './federation-token.js';
+import { sessionToken } from './session-token.js';
 
 let stub: AwsStub;
 let accounts: AwsAccounts;
@@ -154,6 +155,35 @@ describe('asking for a federation token', () => {
     stub.on('GetFederationToken', refused('PackedPolicyTooLarge', 400, 'Packed policy consumes 120%'));
     expect((await failureOf(federate())).message).toMatch(
       /^Error generating STS keys: PackedPolicyTooLarge: Packed policy consumes 120%\n\tstatus code: 400, request id: req-1$/,
+    );
+  });
+});
+
+describe('asking for a session token', () => {
+  const ask = (durationSeconds = 900, mfa?: { serialNumber: string; code: string }) =>
+    sessionToken(account, { durationSeconds, mfa }, fenceOf(5_000));
+
+  it('takes one call, with an MFA code where there is one', async () => {
+    expect(await ask()).toEqual(credential);
+    await ask(1_000, { serialNumber: 'arn:aws:iam::123456789012:mfa/root', code: '012345' });
+    const sent = { Action: 'GetSessionToken', Version: '2011-06-15' };
+    expect(stub.sent('GetSessionToken')).toEqual([
+      { ...sent, DurationSeconds: '900' },
+      { ...sent, DurationSeconds: '1000', SerialNumber: 'arn:aws:iam::123456789012:mfa/root', TokenCode: '012345' },
+    ]);
+  });
+
+  it('refuses a short session before AWS is asked', async () => {
+    expect((await failureOf(ask(899))).message).toBe(
+      'Error generating STS keys: InvalidParameter: 1 validation error(s) found.\n- minimum field value of 900, GetSessionTokenInput.DurationSeconds.\n',
+    );
+    expect(stub.actions).toEqual([]);
+  });
+
+  it("fails with AWS's own words", async () => {
+    stub.on('GetSessionToken', refused('AccessDenied', 403, 'MultiFactorAuthentication failed'));
+    expect((await failureOf(ask())).message).toMatch(
+      /^Error generating STS keys: AccessDenied: MultiFactorAuthentication failed\n\tstatus code: 403, request id: req-1$/,
     );
   });
 });

@@ -60,6 +60,8 @@ export interface CredentialWish {
   /** Of an assumed role: which one, where the role allows several. */
   roleArn?: string;
   roleSessionName?: string;
+  /** Of a session token whose role names an MFA device: what that shows. */
+  mfaCode?: string;
   /**
    * Makes it safe to ask again, also after a crash of this process: for some minutes the same wish under the same key, with the
    * same token, is answered with the same credential while that lives. 1 to 255 printable ASCII characters.

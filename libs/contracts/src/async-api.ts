@@ -7,11 +7,13 @@ import { issueLease } from './lease-issue.js';
 import { renewLease } from './lease-renew.js';
 import { revokeLease } from './lease-revoke.js';
 import { withdrawLease } from './lease-withdraw.js';
+import { tryRole } from './role-try.js';
 
 type Json = Record<string, unknown>;
 
 const commands = {
   issueLease: { ...issueLease, summary: 'Make a credential for a role. Accept its lease before you hand it on.' },
+  tryRole: { ...tryRole, summary: 'Make a credential for a role, show it to nobody and take it back.' },
   acceptLease: { ...acceptLease, summary: 'An offered credential is about to be handed on.' },
   withdrawLease: { ...withdrawLease, summary: 'Nobody waits for an issue any more.' },
   renewLease: { ...renewLease, summary: 'Let a lease last longer.' },

@@ -1,4 +1,5 @@
 import { issueLease } from './lease-issue.js';
+import { tryRole } from './role-try.js';
 
 /**
  * The queues of commands. What waits for AWS has one of its own: an acceptance behind a full prefetch of issues would wait
@@ -13,5 +14,6 @@ export const commandQueues = (namespace: string) => ({
 /** Which of them a command goes to, and how long it may stay there, as a part of its asker's wait. */
 export function queueing(pattern: string): { queue: keyof ReturnType<typeof commandQueues>; partOfWait: number } {
   // What is begun has the other half of the wait for AWS.
-  return pattern === issueLease.pattern ? { queue: 'issues', partOfWait: 0.5 } : { queue: 'held', partOfWait: 1 };
+  const waitsForAws = pattern === issueLease.pattern || pattern === tryRole.pattern;
+  return waitsForAws ? { queue: 'issues', partOfWait: 0.5 } : { queue: 'held', partOfWait: 1 };
 }

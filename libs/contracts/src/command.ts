@@ -25,5 +25,17 @@ export const command = {
   token: text,
 };
 
-/** A TTL that was cut: what was wanted and what was left, both in milliseconds. */
-export const ttlCut = z.object({ wantedMs: z.number(), limitMs: z.number() });
+/**
+ * A TTL that was cut: what was wanted and what was left, both in milliseconds. `by`: what has cut it, where that is not the
+ * longest life that mount and engine give.
+ */
+export const ttlCut = z.object({
+  wantedMs: z.number(),
+  limitMs: z.number(),
+  by: z.enum(['max_sts_ttl', 'token']).optional(),
+});
+export type TtlCut = z.infer<typeof ttlCut>;
+
+/** How a credential is made at AWS. */
+export const credentialType = z.enum(['iam_user', 'assumed_role', 'federation_token', 'session_token']);
+export type CredentialType = z.infer<typeof credentialType>;

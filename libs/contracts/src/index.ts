@@ -1,5 +1,6 @@
 export * from './async-api.js';
 export * from './coded-error-wire.js';
+export { credentialType, type CredentialType, type TtlCut } from './command.js';
 export * from './command-queues.js';
 export * from './envelope.js';
 export * from './errors.js';
@@ -13,3 +14,4 @@ export * from './lease-issue.js';
 export * from './lease-renew.js';
 export * from './lease-revoke.js';
 export * from './lease-withdraw.js';
+export * from './role-try.js';

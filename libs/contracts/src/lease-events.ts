@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { credentialType } from './command.js';
 
 /** Why a lease ended. */
 const endReason = z.enum([
@@ -23,7 +24,7 @@ const lease = {
   /** Path of the mount with its slash, such as `aws/`. */
   mount: z.string(),
   role: z.string(),
-  credentialType: z.enum(['iam_user', 'assumed_role', 'federation_token']),
+  credentialType,
   /** The AWS account that the credential is in. */
   accountId: z.string(),
   /** Of the request that the lease was issued by. */

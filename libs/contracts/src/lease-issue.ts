@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { command, text, ttlCut } from './command.js';
+import { command, credentialType, text, ttlCut } from './command.js';
 import { idempotencyKey } from './idempotency-key.js';
 
 /** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
@@ -12,45 +12,52 @@ const credential = z.object({
   arn: z.string().optional(),
 });
 
+/** What a credential is asked for, and the gateway's words about who asks. */
+export const credentialWish = {
+  /** Path of the mount with its slash, such as `aws/`. */
+  mount: text,
+  role: text,
+  /** Which path was asked: legacy roles give another type through each (contract.md 2.5). */
+  door: z.enum(['creds', 'sts']),
+  ttlSeconds: z.int().nonnegative().optional(),
+  roleArn: text.optional(),
+  roleSessionName: text.optional(),
+  /** What the MFA device of the mount's identity shows, where the role names one (`session_token`). */
+  mfaCode: text.optional(),
+  /**
+   * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
+   * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
+   */
+  parameters: z.record(text, z.json()).optional(),
+  /**
+   * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
+   * who has the keyring can make. The issuer does neither again.
+   */
+  admission: text.optional(),
+  /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
+  audited: text.optional(),
+  /**
+   * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
+   * a command is one whose answer is not wrapped.
+   */
+  wrapping: text.optional(),
+};
+
 /** Asks an issuer to make one credential for a role. The asker must accept the lease before it hands the credential on. */
 export const issueLease = {
   pattern: 'lease.issue',
   request: z.object({
     ...command,
-    /** Path of the mount with its slash, such as `aws/`. */
-    mount: text,
-    role: text,
-    /** Which path was asked: legacy roles give another type through each (contract.md 2.5). */
-    door: z.enum(['creds', 'sts']),
-    ttlSeconds: z.int().nonnegative().optional(),
-    roleArn: text.optional(),
-    roleSessionName: text.optional(),
+    ...credentialWish,
     /**
      * Who asks again under the same key for the same thing, with the same token, is given the same credential, for a short
      * while. The acceptance of one that was asked for with a key must name the command.
      */
     idempotencyKey: idempotencyKey.optional(),
-    /**
-     * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
-     * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
-     */
-    parameters: z.record(text, z.json()).optional(),
-    /**
-     * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
-     * who has the keyring can make. The issuer does neither again.
-     */
-    admission: text.optional(),
-    /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
-    audited: text.optional(),
-    /**
-     * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
-     * a command is one whose answer is not wrapped.
-     */
-    wrapping: text.optional(),
   }),
   reply: z.object({
     leaseId: z.string(),
-    credentialType: z.enum(['iam_user', 'assumed_role', 'federation_token']),
+    credentialType,
     /** Seconds, rounded to the nearest. */
     leaseDuration: z.int(),
     /** The same truncated, which is what is shown beside a credential of STS; absent for a key of an IAM user. */

@@ -84,6 +84,16 @@ export class Finding {
     return found.length > 0;
   }
 
+  /** How many leases of a role callers have now. */
+  async countOfRole(mountId: string, roleName: string): Promise<number> {
+    const [row] = (await this.manager.query(
+      `select count(*)::float8 as count from leases
+       where mount_id = $1 and role_name = $2 and state <> 'ended' and ${visible}`,
+      [mountId, roleName],
+    )) as { count: number }[];
+    return row!.count;
+  }
+
   /** What follows `prefix` (empty, or with its closing slash) in the ids of leases: whole ids' ends, and folders ending in `/`. */
   async children(prefix: string): Promise<string[]> {
     const rows = (await this.manager.query(

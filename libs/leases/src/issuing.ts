@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { OutOfTime } from '#libs/contracts';
+import { type CredentialType, OutOfTime } from '#libs/contracts';
 import { EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import { placesLeft } from './foreign-users.js';
@@ -36,7 +36,7 @@ export type CountStanding = 'fresh' | 'due' | 'missing';
 
 /** A credential of STS, which ends by itself. */
 export interface StsLease extends Opening {
-  credentialType: 'assumed_role' | 'federation_token';
+  credentialType: Exclude<CredentialType, 'iam_user'>;
   accessKeyId: string;
   expiresAt: Date;
 }

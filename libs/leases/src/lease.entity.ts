@@ -1,3 +1,4 @@
+import type { CredentialType } from '#libs/contracts';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /**
@@ -43,7 +44,7 @@ export class Lease {
   state!: LeaseState;
 
   @Column('text', { name: 'credential_type' })
-  credentialType!: 'iam_user' | 'assumed_role' | 'federation_token';
+  credentialType!: CredentialType;
 
   @Column('uuid', { name: 'mount_id' })
   mountId!: string;

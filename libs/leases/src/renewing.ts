@@ -26,7 +26,7 @@ interface Locked {
   ownerLeftMs: number | null;
 }
 
-/** Renewal: one locked row, the current `config/lease`, no call to AWS (contract.md 4.3). */
+/** Renewal: one locked row, what its role, while that is there, and `config/lease` say now, no call to AWS (contract.md 4.3). */
 @Injectable()
 export class Renewing {
   private readonly measured: Span;
@@ -55,10 +55,12 @@ export class Renewing {
         `select l.state, l.renewable, l.expires_at <= now() as expired, m.tainted_at is not null as unmounted,
            extract(epoch from now() - l.issued_at)::float8 * 1000 as "ageMs",
            extract(epoch from l.expires_at - now())::float8 * 1000 as "leftMs",
-           m.lease_ms as "leaseMs", m.lease_max_ms as "leaseMaxMs",
+           coalesce((r.definition ->> 'defaultUserTtlSeconds')::float8 * 1000, m.lease_ms) as "leaseMs",
+           coalesce((r.definition ->> 'maxUserTtlSeconds')::float8 * 1000, m.lease_max_ms) as "leaseMaxMs",
            m.default_lease_ttl_seconds as "mountDefaultS", m.max_lease_ttl_seconds as "mountMaxS",
            case when t.type = 'batch' then extract(epoch from t.expires_at - now())::float8 * 1000 end as "ownerLeftMs"
          from leases l join mounts m on m.id = l.mount_id join tokens t on t.id = l.token_id
+           left join roles r on r.mount_id = l.mount_id and r.name = l.role_name
          where l.id = $1 and (l.state in ('active', 'revoking') and l.accepted_at is not null or l.state = 'irrevocable')
          for update of l`,
         [leaseId],

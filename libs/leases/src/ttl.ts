@@ -1,10 +1,10 @@
-import { InvalidRequest } from '#libs/contracts';
+import { InvalidRequest, type TtlCut } from '#libs/contracts';
 
 /** What bounds a lease's time; every value in milliseconds, 0 or less = not set (contract.md 4.2). */
 export interface TtlRules {
-  /** `lease` of config/lease. */
+  /** The role's own, else `lease` of config/lease. */
   engineTtlMs: number;
-  /** `lease_max` of config/lease. */
+  /** The role's own, else `lease_max` of config/lease. */
   engineMaxMs: number;
   /** The mount's tune. */
   mountDefaultMs: number;
@@ -13,10 +13,10 @@ export interface TtlRules {
   ownerLeftMs?: number;
 }
 
-/** A TTL and, where it was cut, what was wanted and what was left; milliseconds. */
+/** A TTL in milliseconds and, where it was cut, by what. */
 export interface Ttl {
   ttlMs: number;
-  cut?: { wantedMs: number; limitMs: number };
+  cut?: TtlCut;
 }
 
 const systemMaxMs = 768 * 3_600_000;
@@ -36,11 +36,13 @@ export function effectiveMaxMs(rules: TtlRules): number {
  * @throws InvalidRequest when the lease is past its max TTL.
  */
 export function ttl(rules: TtlRules, incrementMs: number, ageMs: number): Ttl {
-  const limitMs = Math.min(effectiveMaxMs(rules) - ageMs, rules.ownerLeftMs ?? Infinity);
+  const { ownerLeftMs = Infinity } = rules;
+  const maxLeftMs = effectiveMaxMs(rules) - ageMs;
+  const limitMs = Math.min(maxLeftMs, ownerLeftMs);
   if (limitMs <= 0) throw new InvalidRequest('past the max TTL, cannot renew');
   const wantedMs = firstSet(incrementMs, rules.engineTtlMs, rules.mountDefaultMs) ?? untouchedTtlMs;
   if (wantedMs <= limitMs) return { ttlMs: wantedMs };
-  return { ttlMs: limitMs, cut: { wantedMs, limitMs } };
+  return { ttlMs: limitMs, cut: { wantedMs, limitMs, ...(ownerLeftMs < maxLeftMs && { by: 'token' }) } };
 }
 
 function firstSet(...candidates: number[]): number | undefined {

@@ -1,13 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
-import { InvalidRequest } from '#libs/contracts';
+import { type CredentialType, InvalidRequest } from '#libs/contracts';
 import {
   askedSessionName,
   chooseIamRoleArn,
   type CredentialPath,
   credentialTypeFor,
-  stsTtlSeconds,
+  mfaOf,
+  stsTtl,
 } from './credential-request.js';
-import { type CredentialType, type RoleWrite, writeRole } from './role-definition.js';
+import { type RoleWrite, writeRole } from './role-definition.js';
 
 const policyArn = 'arn:aws:iam::aws:policy/ReadOnlyAccess';
 const roleArn = 'arn:aws:iam::123456789012:role/Deploy';
@@ -72,7 +73,31 @@ describe('the TTL of an STS credential', () => {
     ['AWS limits are left to AWS', {}, 1, day, 1],
   ])('%s', (_, ttls, ttlSeconds, mountMax, expected) => {
     const role = writeRole(null, { credentialType: 'federation_token', ...ttls });
-    expect(stsTtlSeconds(role, { ttlSeconds }, mountMax)).toBe(expected);
+    expect(stsTtl(role, { ttlSeconds }, mountMax).seconds).toBe(expected);
+  });
+
+  it.each([
+    ['nothing', {}, 3600, day, Infinity, undefined],
+    ['the max of the mount', {}, 7200, 3600, Infinity, { wantedMs: 7_200_000, limitMs: 3_600_000 }],
+    [
+      'the max of the role',
+      { maxStsTtlSeconds: 1200 },
+      1201,
+      day,
+      Infinity,
+      { wantedMs: 1_201_000, limitMs: 1_200_000, by: 'max_sts_ttl' },
+    ],
+    [
+      'the end of the token',
+      { maxStsTtlSeconds: 1200 },
+      3600,
+      day,
+      1_000_999,
+      { wantedMs: 3_600_000, limitMs: 1_000_000, by: 'token' },
+    ],
+  ])('says that it was cut by %s', (_, ttls, ttlSeconds, mountMax, ownerLeftMs, cut) => {
+    const role = writeRole(null, { credentialType: 'session_token', ...ttls });
+    expect(stsTtl(role, { ttlSeconds }, mountMax, ownerLeftMs).cut).toEqual(cut);
   });
 });
 
@@ -109,5 +134,26 @@ describe('the session name asked for', () => {
     ['64 characters at most', 'x'.repeat(70), 'x'.repeat(64)],
   ])('is %s', (_, sessionName, expected) => {
     expect(askedSessionName({ sessionName })).toBe(expected);
+  });
+});
+
+describe('the MFA code of a session token', () => {
+  const serialNumber = 'arn:aws:iam::123456789012:mfa/root';
+  const withMfa = writeRole(null, { credentialType: 'session_token', mfaSerialNumber: serialNumber });
+  const without = writeRole(null, { credentialType: 'session_token' });
+
+  it('goes with the device of the role', () => {
+    expect(mfaOf(withMfa, { mfaCode: '012345' })).toEqual({ serialNumber, code: '012345' });
+    expect(mfaOf(without, {})).toBeUndefined();
+    expect(mfaOf(without, { mfaCode: '' })).toBeUndefined();
+  });
+
+  it.each([
+    [withMfa, undefined, 'did not supply mfa_code, which a role with an mfa_serial_number asks for'],
+    [withMfa, '12345', 'mfa_code must be the six digits that the MFA device shows'],
+    [withMfa, '12345x', 'mfa_code must be the six digits that the MFA device shows'],
+    [without, '123456', 'mfa_code is of no use here: the role has no mfa_serial_number'],
+  ])('is refused otherwise', (role, mfaCode, text) => {
+    expect(() => mfaOf(role, { mfaCode })).toThrow(new InvalidRequest(text));
   });
 });

@@ -1,6 +1,6 @@
-import { goQuote, InvalidRequest } from '#libs/contracts';
+import { type CredentialType, goQuote, InvalidRequest, type TtlCut } from '#libs/contracts';
 import { normaliseName } from './iam-name.js';
-import type { CredentialType, RoleDefinition } from './role-definition.js';
+import type { RoleDefinition } from './role-definition.js';
 
 /** The path under which credentials are asked for; legacy roles answer differently on the two. */
 export type CredentialPath = 'creds' | 'sts';
@@ -34,12 +34,43 @@ export interface StsWish {
   ttlSeconds?: number;
   iamRoleArn?: string;
   sessionName?: string;
+  mfaCode?: string;
 }
 
-/** The lifetime of an STS credential in seconds; AWS's own limits are left to AWS (contract.md 2.5, STS TTL rule). */
-export function stsTtlSeconds(role: RoleDefinition, wish: StsWish, mountMaxTtlSeconds: number): number {
+/**
+ * The lifetime of an STS credential, and what has cut it; AWS's own limits are left to AWS (contract.md 2.5, STS TTL rule).
+ * @param ownerLeftMs until the end of the token that asks, where that is the end of its leases; else Infinity.
+ */
+export function stsTtl(
+  role: RoleDefinition,
+  wish: StsWish,
+  mountMaxTtlSeconds: number,
+  ownerLeftMs = Infinity,
+): { seconds: number; cut?: TtlCut } {
   const asked = wish.ttlSeconds || role.defaultStsTtlSeconds || defaultStsTtlSeconds;
-  return Math.min(asked, role.maxStsTtlSeconds || mountMaxTtlSeconds);
+  const max = role.maxStsTtlSeconds || mountMaxTtlSeconds;
+  const ownerLeft = Math.floor(ownerLeftMs / 1000);
+  const seconds = Math.min(asked, max, ownerLeft);
+  if (seconds === asked) return { seconds };
+  const by = ownerLeft < max ? 'token' : role.maxStsTtlSeconds ? 'max_sts_ttl' : undefined;
+  return { seconds, cut: { wantedMs: asked * 1000, limitMs: seconds * 1000, ...(by && { by }) } };
+}
+
+/**
+ * What AWS is told of an MFA device for a session token: nothing where the role names none.
+ * @throws InvalidRequest when the code is missing, cannot be one, or nothing asks for it.
+ */
+export function mfaOf(
+  { mfaSerialNumber }: RoleDefinition,
+  { mfaCode }: StsWish,
+): { serialNumber: string; code: string } | undefined {
+  if (!mfaSerialNumber) {
+    if (mfaCode) throw new InvalidRequest('mfa_code is of no use here: the role has no mfa_serial_number');
+    return undefined;
+  }
+  if (!mfaCode) throw new InvalidRequest('did not supply mfa_code, which a role with an mfa_serial_number asks for');
+  if (!/^\d{6}$/.test(mfaCode)) throw new InvalidRequest('mfa_code must be the six digits that the MFA device shows');
+  return { serialNumber: mfaSerialNumber, code: mfaCode };
 }
 
 /**

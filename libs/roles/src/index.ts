@@ -2,6 +2,7 @@ export * from './credential-request.js';
 export * from './freezes.js';
 export * from './mount.entity.js';
 export * from './mounts.js';
+export { roleFor } from './role-for-caller.js';
 export * from './role-definition.js';
 export * from './role-shape.js';
 export * from './role.entity.js';

@@ -43,6 +43,9 @@ describe('a modern role write', () => {
     ['tags that its type does not use', { credentialType: 'assumed_role', iamTags: { a: 'b' } }],
     ['equal TTLs', { credentialType: 'federation_token', defaultStsTtlSeconds: 900, maxStsTtlSeconds: 900 }],
     ['empty legacy fields beside modern ones', { credentialType: 'iam_user', roleArns: [], policy: '', arn: null }],
+    ['a session token', { credentialType: 'session_token', defaultStsTtlSeconds: 900, maxStsTtlSeconds: 900 }],
+    ['an MFA device that its type does not use', { credentialType: 'iam_user', mfaSerialNumber: 'x' }],
+    ['TTLs of a user', { credentialType: 'iam_user', defaultUserTtlSeconds: 60, maxUserTtlSeconds: 60 }],
     ['session extras', { credentialType: 'assumed_role', sessionTags: { a: 'b' }, externalId: 'x1' }],
   ])('accepts %s', (_, write) => {
     expect(writeRole(null, write).credentialTypes).toEqual([write.credentialType]);
@@ -78,18 +81,40 @@ describe('a modern role write', () => {
     [{}, ['did not supply credential_type']],
     [{ policyArns: [policyArn] }, ['did not supply credential_type']],
     [{ credentialType: '' }, ['unrecognized credential type: ']],
-    [{ credentialType: 'session_token' }, ['unrecognized credential type: session_token']],
+    [{ credentialType: 'web_identity' }, ['unrecognized credential type: web_identity']],
+    ...[{ policyDocument: policy }, { policyArns: [policyArn] }].map((write): [RoleWrite, string[]] => [
+      { credentialType: 'session_token', ...write },
+      ['cannot supply a policy or role when using credential_type session_token'],
+    ]),
+    [
+      { credentialType: 'session_token', roleArns: [roleArn] },
+      [
+        "cannot supply role_arns when credential_type isn't assumed_role",
+        'cannot supply a policy or role when using credential_type session_token',
+      ],
+    ],
+    [
+      { credentialType: 'federation_token', defaultUserTtlSeconds: 60, maxUserTtlSeconds: 60 },
+      [
+        'default_user_ttl parameter only valid for iam_user credential type',
+        'max_user_ttl parameter only valid for iam_user credential type',
+      ],
+    ],
+    [
+      { credentialType: 'iam_user', defaultUserTtlSeconds: 61, maxUserTtlSeconds: 60 },
+      ['\\"default_user_ttl\\" value must be less than or equal to \\"max_user_ttl\\" value'],
+    ],
     [
       { credentialType: 'iam_user', roleArns: [roleArn] },
       ["cannot supply role_arns when credential_type isn't assumed_role"],
     ],
     [
       { credentialType: 'iam_user', defaultStsTtlSeconds: 60 },
-      ['default_sts_ttl parameter only valid for assumed_role and federation_token credential types'],
+      ['default_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types'],
     ],
     [
       { credentialType: 'iam_user', maxStsTtlSeconds: 60 },
-      ['max_sts_ttl parameter only valid for assumed_role and federation_token credential types'],
+      ['max_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types'],
     ],
     [
       { credentialType: 'assumed_role', defaultStsTtlSeconds: 61, maxStsTtlSeconds: 60 },
@@ -136,7 +161,7 @@ describe('a modern role write', () => {
     [
       { credentialType: 'iam_user', maxStsTtlSeconds: 1, permissionsBoundaryArn: 'x', roleArns: [roleArn] },
       [
-        'max_sts_ttl parameter only valid for assumed_role and federation_token credential types',
+        'max_sts_ttl parameter only valid for assumed_role, federation_token, and session_token credential types',
         'invalid permissions_boundary_arn parameter: arn: invalid prefix',
         "cannot supply role_arns when credential_type isn't assumed_role",
       ],
@@ -155,8 +180,8 @@ describe('a modern role write', () => {
     ]);
   });
 
-  it('names a policy document that is not JSON, outside the list of faults', () => {
-    expect(() => writeRole(null, { policyDocument: '{"a"' })).toThrow(
+  it('names a policy document that is not JSON, outside the list of faults where nothing else is wrong', () => {
+    expect(() => writeRole(null, { credentialType: 'iam_user', policyDocument: '{"a"' })).toThrow(
       new InvalidRequest('cannot parse policy document: "{\\"a\\""'),
     );
   });
@@ -246,5 +271,21 @@ describe('max_leases', () => {
     const text = 'max_leases must be a number from 0, which means no limit, to 2147483647';
     expect(() => writeRole(limited, { maxLeases })).toThrow(new InvalidRequest(text));
     expect(() => writeRole(limited, { policy, maxLeases })).toThrow(new InvalidRequest(text));
+  });
+});
+
+describe("the TTLs of a user's keys", () => {
+  const timed = writeRole(null, { credentialType: 'iam_user', defaultUserTtlSeconds: 60, maxUserTtlSeconds: 120 });
+
+  it('are kept until they are written again, and are not there where they are 0', () => {
+    expect(writeRole(timed, { userPath: '/a/' })).toMatchObject({ defaultUserTtlSeconds: 60, maxUserTtlSeconds: 120 });
+    const without = writeRole(timed, { defaultUserTtlSeconds: 0, maxUserTtlSeconds: 0 });
+    expect(without).not.toHaveProperty('defaultUserTtlSeconds');
+    expect(without).not.toHaveProperty('maxUserTtlSeconds');
+  });
+
+  it('outlive a legacy write that lends users, and no other', () => {
+    expect(writeRole(timed, { policy })).toMatchObject({ legacy: 'policy', defaultUserTtlSeconds: 60 });
+    expect(writeRole(timed, { arn: roleArn })).not.toHaveProperty('defaultUserTtlSeconds');
   });
 });

@@ -1,10 +1,11 @@
-import { goQuote, InvalidRequest } from '#libs/contracts';
-import { parseArn } from './arn.js';
+import { type CredentialType, goQuote, InvalidRequest } from '#libs/contracts';
+import { faultOfIamArn } from './arn.js';
+import { waysToOutlive } from './iam-power.js';
+import { faultsOfTemplates } from './identity-template.js';
 import { legacyRole } from './legacy-role.js';
 import { compactJson } from './policy-document.js';
-
-/** How a role's credentials are made at AWS; Vault's `session_token` is not served. */
-export type CredentialType = 'iam_user' | 'assumed_role' | 'federation_token';
+import { doubtsOfLimits, faultsOfLimits, faultsOfSizes } from './role-limits.js';
+import { type RoleSetting, settingOf } from './role-setting.js';
 
 /** What a role lends. A list or map is null until a write supplies it, and empty when one supplied it empty. */
 export interface RoleDefinition {
@@ -24,6 +25,11 @@ export interface RoleDefinition {
   permissionsBoundaryArn: string;
   userPath: string;
   externalId: string;
+  /** Of the MFA device of the identity that a session token is asked for with; absent = none is asked for. */
+  mfaSerialNumber?: string;
+  /** TTL and longest life of a user's keys, seconds; absent = what config/lease says. Not of Vault's. */
+  defaultUserTtlSeconds?: number;
+  maxUserTtlSeconds?: number;
   /** How many leases that have not ended the role may have at once; absent = any number. Not of Vault's. */
   maxLeases?: number;
   /** Which of the 0.6 fields shows this role, when it was last written through one of them. */
@@ -44,6 +50,10 @@ export interface RoleWrite {
   permissionsBoundaryArn?: string;
   userPath?: string;
   externalId?: string;
+  mfaSerialNumber?: string;
+  /** 0 takes it away. */
+  defaultUserTtlSeconds?: number;
+  maxUserTtlSeconds?: number;
   /** 0 takes the limit away. */
   maxLeases?: number;
   /** Legacy; null and empty count as not sent, since hvac sends both legacy keys and one of them null. */
@@ -53,9 +63,26 @@ export interface RoleWrite {
 }
 
 /** A role before its credential types are known to be ours. */
-type Draft = Omit<RoleDefinition, 'credentialTypes' | 'maxLeases'> & { credentialTypes: string[] };
+type Draft = Omit<RoleDefinition, 'credentialTypes'> & { credentialTypes: string[] };
 
-const credentialTypes: readonly string[] = ['iam_user', 'assumed_role', 'federation_token'] satisfies CredentialType[];
+/** What Vault's roles do not have: a write in the 0.6 form, whose clients write the whole role every time, leaves it alone. */
+type OwnFields = Pick<RoleDefinition, 'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds'>;
+
+/** Something wrong with a write; `bare`: where nothing else is wrong it is told without the words around a list. */
+interface Fault {
+  text: string;
+  bare?: true;
+}
+
+const credentialTypes: readonly string[] = [
+  'iam_user',
+  'assumed_role',
+  'federation_token',
+  'session_token',
+] satisfies CredentialType[];
+
+/** Where no write says into what: the default template, and nothing known of the mount. */
+const anywhere = settingOf(null, 'role');
 
 /** PostgreSQL's largest integer. */
 const largestMaxLeases = 2_147_483_647;
@@ -79,43 +106,82 @@ const modernFields: [keyof RoleWrite, string][] = [
 
 /**
  * The role after a write (contract.md 2.4). A modern write changes what it supplies and the merged role is checked; a
- * legacy write replaces the whole role, and drops `iam_groups` and `iam_tags` sent beside it, as Vault does. It leaves
- * `max_leases` alone: the clients of that age, which write the whole role every time, know nothing of it.
+ * legacy write replaces the whole role, and drops `iam_groups` and `iam_tags` sent beside it, as Vault does.
+ * @param setting what it is written into: what AWS would refuse there is refused here.
  * @throws InvalidRequest with all faults of the merged role at once.
  */
-export function writeRole(existing: RoleDefinition | null, write: RoleWrite): RoleDefinition {
-  const maxLeases = mostLeases(write.maxLeases ?? existing?.maxLeases ?? 0);
+export function writeRole(
+  existing: RoleDefinition | null,
+  write: RoleWrite,
+  setting: RoleSetting = anywhere,
+): RoleDefinition {
   if (write.policy && write.arn) throw new InvalidRequest('only one of policy or arn should be provided');
   const legacy = write.policy || write.arn;
+  const { own, faults } = ownFields(existing, write);
   if (legacy) {
     const beside = modernFields.find(([field]) => write[field] !== undefined);
     if (beside) {
       throw new InvalidRequest(`cannot supply deprecated role or policy parameters with ${beside[1]}`);
     }
-    return { ...legacyRole(legacy), maxLeases };
+    const { maxLeases, ...ofUsers } = own;
+    const given = legacyRole(legacy);
+    const role = { ...given, ...(given.credentialTypes.includes('iam_user') && ofUsers), maxLeases };
+    refuseAny([...faults, ...listed([...faultsOfTemplates(role), ...faultsOfSizes(role)])]);
+    return role;
   }
-  const draft = merge(existing, write);
-  const faults = faultsOf(draft);
-  if (faults.length > 0) {
-    throw new InvalidRequest(`error(s) validating supplied role data: ${goQuote(multiError(faults))}`);
+  const draft = { ...merge(existing, write), ...own };
+  const compacted = compactPolicy(draft.policyDocument);
+  if (compacted === null) {
+    faults.push({ text: `cannot parse policy document: ${goQuote(draft.policyDocument)}`, bare: true });
   }
-  return { ...draft, maxLeases, credentialTypes: draft.credentialTypes.filter(isCredentialType) };
+  // Of a document that cannot be read nothing more can be said.
+  const role = { ...draft, policyDocument: compacted ?? '' };
+  refuseAny([...faults, ...listed([...faultsOf(draft, setting), ...faultsOfLimits(role, setting)])]);
+  return { ...role, credentialTypes: role.credentialTypes.filter(isCredentialType) };
 }
 
-function mostLeases(asked: number): number | undefined {
-  if (asked < 0 || asked > largestMaxLeases) {
-    throw new InvalidRequest(`max_leases must be a number from 0, which means no limit, to ${largestMaxLeases}`);
+/** What whoever writes such a role should know of it, though it is stored. */
+export function warningsOf(role: RoleDefinition, setting: RoleSetting): string[] {
+  return [...waysToOutlive(role), ...doubtsOfLimits(role, setting)];
+}
+
+const listed = (texts: string[]): Fault[] => texts.map((text) => ({ text }));
+
+/** @throws InvalidRequest unless there are none. */
+function refuseAny(faults: Fault[]): void {
+  const [only, ...others] = faults;
+  if (!only) return;
+  if (only.bare && others.length === 0) throw new InvalidRequest(only.text);
+  const list = multiError(faults.map(({ text }) => text));
+  throw new InvalidRequest(`error(s) validating supplied role data: ${goQuote(list)}`);
+}
+
+function ownFields(existing: RoleDefinition | null, write: RoleWrite): { own: OwnFields; faults: Fault[] } {
+  const valueOf = (field: keyof OwnFields) => write[field] ?? existing?.[field] ?? 0;
+  const [most, ttl, maxTtl] = [valueOf('maxLeases'), valueOf('defaultUserTtlSeconds'), valueOf('maxUserTtlSeconds')];
+  const faults: Fault[] = [];
+  if (most < 0 || most > largestMaxLeases) {
+    const text = `max_leases must be a number from 0, which means no limit, to ${largestMaxLeases}`;
+    faults.push({ text, bare: true });
   }
-  return asked || undefined;
+  if (maxTtl > 0 && ttl > maxTtl) {
+    faults.push({ text: '"default_user_ttl" value must be less than or equal to "max_user_ttl" value' });
+  }
+  const own = {
+    ...(most !== 0 && { maxLeases: most }),
+    ...(ttl !== 0 && { defaultUserTtlSeconds: ttl }),
+    ...(maxTtl !== 0 && { maxUserTtlSeconds: maxTtl }),
+  };
+  return { own, faults };
 }
 
 function merge(existing: RoleDefinition | null, write: RoleWrite): Draft {
+  const mfaSerialNumber = write.mfaSerialNumber ?? existing?.mfaSerialNumber ?? '';
   return {
     credentialTypes: write.credentialType === undefined ? (existing?.credentialTypes ?? []) : [write.credentialType],
     roleArns: write.roleArns ?? existing?.roleArns ?? null,
     policyArns: write.policyArns ?? existing?.policyArns ?? null,
-    policyDocument:
-      write.policyDocument === undefined ? (existing?.policyDocument ?? '') : compactPolicy(write.policyDocument),
+    policyDocument: write.policyDocument ?? existing?.policyDocument ?? '',
     iamGroups: write.iamGroups ?? existing?.iamGroups ?? null,
     iamTags: write.iamTags ?? existing?.iamTags ?? null,
     sessionTags: write.sessionTags ?? existing?.sessionTags ?? null,
@@ -124,23 +190,23 @@ function merge(existing: RoleDefinition | null, write: RoleWrite): Draft {
     permissionsBoundaryArn: write.permissionsBoundaryArn ?? existing?.permissionsBoundaryArn ?? '',
     userPath: write.userPath ?? existing?.userPath ?? '',
     externalId: write.externalId ?? existing?.externalId ?? '',
+    ...(mfaSerialNumber !== '' && { mfaSerialNumber }),
     legacy: null,
   };
 }
 
-function compactPolicy(document: string): string {
-  if (document === '') return '';
-  const compacted = compactJson(document);
-  if (compacted === null) throw new InvalidRequest(`cannot parse policy document: ${goQuote(document)}`);
-  return compacted;
+/** Null when it is not JSON. */
+function compactPolicy(document: string): string | null {
+  return document === '' ? '' : compactJson(document);
 }
 
 /** Every fault of a merged role, in Vault's order. Vault lets a bad boundary hide the faults before it; here none is. */
-function faultsOf(role: Draft): string[] {
+function faultsOf(role: Draft, { partition }: RoleSetting): string[] {
   const types = role.credentialTypes;
   const isIamUser = types.includes('iam_user');
   const isAssumedRole = types.includes('assumed_role');
-  const isSts = isAssumedRole || types.includes('federation_token');
+  const isSessionToken = types.includes('session_token');
+  const isSts = isAssumedRole || isSessionToken || types.includes('federation_token');
   const { defaultStsTtlSeconds: defaultTtl, maxStsTtlSeconds: maxTtl } = role;
   const faults: string[] = [];
   const refuse = (wrong: boolean, fault: string) => {
@@ -149,7 +215,7 @@ function faultsOf(role: Draft): string[] {
 
   refuse(types.length === 0, 'did not supply credential_type');
   for (const type of types) refuse(!isCredentialType(type), `unrecognized credential type: ${type}`);
-  const stsOnly = 'parameter only valid for assumed_role and federation_token credential types';
+  const stsOnly = 'parameter only valid for assumed_role, federation_token, and session_token credential types';
   refuse(defaultTtl !== 0 && !isSts, `default_sts_ttl ${stsOnly}`);
   refuse(maxTtl !== 0 && !isSts, `max_sts_ttl ${stsOnly}`);
   refuse(
@@ -165,22 +231,22 @@ function faultsOf(role: Draft): string[] {
   }
   if (role.permissionsBoundaryArn !== '') {
     refuse(!isIamUser, "cannot supply permissions_boundary_arn when credential_type isn't iam_user");
-    const fault = boundaryFault(role.permissionsBoundaryArn);
+    const fault = faultOfIamArn(role.permissionsBoundaryArn, 'policy', partition);
     refuse(fault !== null, `invalid permissions_boundary_arn parameter: ${fault}`);
   }
   const assumedRoleOnly = "when credential_type isn't assumed_role";
   refuse(!isEmpty(role.roleArns) && !isAssumedRole, `cannot supply role_arns ${assumedRoleOnly}`);
   refuse(!isEmpty(role.sessionTags) && !isAssumedRole, `cannot supply session_tags ${assumedRoleOnly}`);
   refuse(role.externalId !== '' && !isAssumedRole, `cannot supply external_id ${assumedRoleOnly}`);
+  const hasPolicyOrRole = role.policyDocument !== '' || !isEmpty(role.policyArns) || !isEmpty(role.roleArns);
+  refuse(isSessionToken && hasPolicyOrRole, 'cannot supply a policy or role when using credential_type session_token');
+  for (const [field, ttl] of [
+    ['default_user_ttl', role.defaultUserTtlSeconds],
+    ['max_user_ttl', role.maxUserTtlSeconds],
+  ] as const) {
+    refuse(ttl !== undefined && !isIamUser, `${field} parameter only valid for iam_user credential type`);
+  }
   return faults;
-}
-
-function boundaryFault(text: string): string | null {
-  const arn = parseArn(text);
-  if ('fault' in arn) return arn.fault;
-  if (arn.service !== 'iam') return `expected a service of iam but got ${arn.service}`;
-  if (!arn.resource.startsWith('policy/')) return `expected a resource type of policy but got ${arn.resource}`;
-  return null;
 }
 
 /** Faults as HashiCorp's go-multierror prints them, which is what callers of Vault have learnt to read. */

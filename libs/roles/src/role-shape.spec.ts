@@ -17,6 +17,7 @@ const empty = {
   permissions_boundary_arn: '',
   user_path: '',
   external_id: '',
+  mfa_serial_number: '',
 };
 
 describe('a role on the wire', () => {
@@ -52,5 +53,21 @@ describe('a role on the wire', () => {
     ['a role ARN', roleArn, { credential_type: 'assumed_role', role_arns: [roleArn], arn: roleArn }],
   ])('adds the 0.6 field of %s', (_, value, shown) => {
     expect(roleToWire(writeRole(null, { policy: value }))).toEqual({ ...empty, ...shown });
+  });
+
+  it("shows an MFA device, and what is not of Vault's only where it is set", () => {
+    const mfaSerialNumber = 'arn:aws:iam::123456789012:mfa/root';
+    expect(roleToWire(writeRole(null, { credentialType: 'session_token', mfaSerialNumber }))).toEqual({
+      ...empty,
+      credential_type: 'session_token',
+      mfa_serial_number: mfaSerialNumber,
+    });
+    const role = writeRole(null, {
+      credentialType: 'iam_user',
+      maxLeases: 1,
+      defaultUserTtlSeconds: 60,
+      maxUserTtlSeconds: 120,
+    });
+    expect(roleToWire(role)).toMatchObject({ max_leases: 1, default_user_ttl: 60, max_user_ttl: 120 });
   });
 });

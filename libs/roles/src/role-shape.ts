@@ -12,6 +12,7 @@ export function roleToWire(role: RoleDefinition): Record<string, unknown> {
     iam_groups: role.iamGroups,
     iam_tags: role.iamTags,
     max_sts_ttl: role.maxStsTtlSeconds,
+    mfa_serial_number: role.mfaSerialNumber ?? '',
     permissions_boundary_arn: role.permissionsBoundaryArn,
     policy_arns: role.policyArns,
     policy_document: role.policyDocument,
@@ -20,6 +21,8 @@ export function roleToWire(role: RoleDefinition): Record<string, unknown> {
     user_path: role.userPath,
     // Ours: clients that compare what they wrote with what they read see it only where somebody has set it.
     ...(role.maxLeases ? { max_leases: role.maxLeases } : {}),
+    ...(role.defaultUserTtlSeconds ? { default_user_ttl: role.defaultUserTtlSeconds } : {}),
+    ...(role.maxUserTtlSeconds ? { max_user_ttl: role.maxUserTtlSeconds } : {}),
     ...legacyKey(role),
   };
 }

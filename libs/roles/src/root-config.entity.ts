@@ -37,6 +37,10 @@ export class RootConfig {
   @Column('text', { name: 'account_id', nullable: true })
   accountId!: string | null;
 
+  /** Who it was seen to be there; null until AWS was asked. */
+  @Column('text', { name: 'identity_arn', nullable: true })
+  identityArn!: string | null;
+
   @Column('timestamptz', { name: 'superseded_at', nullable: true })
   supersededAt!: Date | null;
 }

@@ -16,6 +16,7 @@ export interface OpenedRootConfig {
   settings: RootConfigSettings;
   secretKey: string;
   accountId: string | null;
+  identityArn: string | null;
 }
 
 const untouched: RootConfigSettings = {
@@ -70,6 +71,7 @@ export class RootConfigs {
         settings: merged,
         sealedSecretKey: sealed === undefined ? (current?.sealedSecretKey ?? null) : sealed || null,
         accountId: null,
+        identityArn: null,
         supersededAt: null,
       });
     });
@@ -88,10 +90,11 @@ export class RootConfigs {
     return opened.length > 0 ? [...opened, this.nothingWritten(mountId)] : [this.nothingWritten(mountId)];
   }
 
-  /** Notes the account that a version was seen to belong to. */
-  async noteAccount(config: OpenedRootConfig, accountId: string): Promise<void> {
-    if (config.version === '0' || config.accountId === accountId) return;
-    await this.manager.update(RootConfig, { mountId: config.mountId, version: config.version }, { accountId });
+  /** Notes who a version was seen to be, and in which account. */
+  async noteIdentity(config: OpenedRootConfig, { accountId, arn }: { accountId: string; arn: string }): Promise<void> {
+    const { mountId, version } = config;
+    if (version === '0' || (config.accountId === accountId && config.identityArn === arn)) return;
+    await this.manager.update(RootConfig, { mountId, version }, { accountId, identityArn: arn });
   }
 
   /** Forgets superseded versions whose account no living lease of the mount is in any more. */
@@ -104,14 +107,14 @@ export class RootConfigs {
   }
 
   private nothingWritten(mountId: string): OpenedRootConfig {
-    return { mountId, version: '0', settings: untouched, secretKey: '', accountId: null };
+    return { mountId, version: '0', settings: untouched, secretKey: '', accountId: null, identityArn: null };
   }
 
   private async unsealed(row: RootConfig): Promise<OpenedRootConfig> {
-    const { mountId, version, accountId } = row;
+    const { mountId, version, accountId, identityArn } = row;
     const settings = { ...untouched, ...row.settings };
     const secretKey = row.sealedSecretKey ? await this.keyring.unseal(row.sealedSecretKey, purpose(mountId)) : '';
-    return { mountId, version, settings, secretKey, accountId };
+    return { mountId, version, settings, secretKey, accountId, identityArn };
   }
 }
 

@@ -26,7 +26,7 @@ const longestRandom = 256;
 const longestValue = 10_000;
 const hashCharacters = 8;
 
-/** The functions of contract.md 2.6 with HashiCorp's argument order, and Go's `printf`, `eq` and kin. */
+/** The functions of contract.md 2.6, and no others, with HashiCorp's argument order. */
 const functions: Record<string, TemplateFunction> = {
   random: takes(1, ([length], { draw }) => random(int(length), draw)),
   truncate: takes(2, ([length, value]) => truncate(int(length), text(value))),
@@ -42,10 +42,6 @@ const functions: Record<string, TemplateFunction> = {
   uuid: takes(0, (_, { draw }) => uuid(draw(32, hexadecimal))),
   printf: takesAtLeast(1, ([format, ...values]) => printf(text(format), values)),
   eq: takesAtLeast(2, ([first, ...others]) => others.some((other) => isEqual(first, other))),
-  ne: takes(2, ([first, other]) => !isEqual(first, other)),
-  not: takes(1, ([value]) => !value),
-  and: takesAtLeast(1, (given) => given.reduce((before, next) => before && next)),
-  or: takesAtLeast(1, (given) => given.reduce((before, next) => before || next)),
 };
 
 /** The names that a template may call. */

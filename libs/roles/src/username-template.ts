@@ -94,8 +94,23 @@ export class Template {
  * @throws InvalidRequest
  */
 export function checkTemplate(text: string): void {
-  const template = compileTemplate(text);
-  for (const data of samples()) {
+  check(compileTemplate(text), samples());
+}
+
+/**
+ * The same with the name of one role: a template may make something else of that than of those it was tried with.
+ * @throws InvalidRequest
+ */
+export function checkTemplateFor(text: string, type: UsernameType, roleName: string): void {
+  const ofType = samples().filter((data) => data.type === type);
+  check(
+    compileTemplate(text),
+    ofType.map((data) => ({ ...data, policyName: roleName })),
+  );
+}
+
+function check(template: Template, names: UsernameData[]): void {
+  for (const data of names) {
     const { name, randomCharacters } = measure(template, data);
     const fault = faultOf(name, data.type);
     if (fault) throw new InvalidRequest(`${fault}; with long or short names it makes ${goQuote(name)}`);

@@ -8,10 +8,12 @@ import { ttlCutWarning } from '../lease-texts.js';
 import { durationField, stringField } from '../wire/fields.js';
 import { rolePattern } from './roles-path.js';
 
-const wish = z.object({
+/** What a credential is asked for with. */
+export const wish = z.object({
   ttl: durationField().describe('TTL of an STS credential; an IAM user has the one of config/lease.'),
   role_arn: stringField().describe('ARN of the IAM role to assume, where the role names several.'),
   role_session_name: stringField().describe('Name of the session (assumed_role).'),
+  mfa_code: stringField().describe('What the MFA device shows that the role names (session_token).'),
 });
 
 const lent = z.strictObject({
@@ -64,6 +66,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         ttlSeconds: fields.ttl,
         roleArn: fields.role_arn,
         roleSessionName: fields.role_session_name,
+        mfaCode: fields.mfa_code,
         idempotencyKey: checkedKey(request.idempotencyKey),
         parameters: caller.acl.isRoot ? undefined : within(sent),
         wrapTtlMs: request.wrapTtlMs,
@@ -94,8 +97,8 @@ function checkedKey(header: string | undefined): string | undefined {
 /** What an issuer's policies look at, in bytes: brokers refuse messages without bounds. */
 const longestParameters = 64 * 1024;
 
-/** @throws InvalidRequest */
-function within(sent: Record<string, unknown>): IssueWish['parameters'] {
+/** @throws InvalidRequest for more than an issuer is sent. */
+export function within(sent: Record<string, unknown>): IssueWish['parameters'] {
   if (Buffer.byteLength(JSON.stringify(sent)) > longestParameters) {
     throw new InvalidRequest(`a request for credentials may bring ${longestParameters} bytes of parameters at most`);
   }

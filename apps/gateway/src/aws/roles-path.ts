@@ -1,27 +1,35 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { NotFound } from '#libs/contracts';
-import { Roles, roleToWire } from '#libs/roles';
+import { Finding } from '#libs/leases';
+import { type Mount, Roles, roleToWire, type RoleWrite, type WrittenRole } from '#libs/roles';
 import { z } from 'zod';
-import { withData, withKeys, noContent } from '../api/answers.js';
-import { type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
+import { noContentOrWarnings, withData, withKeys } from '../api/answers.js';
+import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { commaListField, durationField, intField, keyValueField, stringField } from '../wire/fields.js';
 
 /** The names that a role may have, as a group of a path (contract.md 2). */
 export const rolePattern = String.raw`(?P<name>\w(([\w-.@]+)?\w)?)`;
 
 const body = z.object({
-  credential_type: stringField().describe('iam_user, assumed_role or federation_token.'),
+  credential_type: stringField().describe('iam_user, assumed_role, federation_token or session_token.'),
   role_arns: commaListField().describe('ARNs of the IAM roles that may be assumed (assumed_role).'),
   policy_arns: commaListField().describe('ARNs of managed policies: attached to the user, or limits of the session.'),
-  policy_document: stringField().describe('A policy as JSON: put on the user, or a limit of the session.'),
+  policy_document: stringField().describe(
+    'A policy as JSON: put on the user, or a limit of the session; may be templated.',
+  ),
   iam_groups: commaListField().describe('IAM groups: joined by the user, or inlined into the session policy.'),
-  iam_tags: keyValueField().describe('Tags of the user.'),
-  session_tags: keyValueField().describe('Tags of the session (assumed_role).'),
+  iam_tags: keyValueField().describe('Tags of the user; their values may be templated.'),
+  session_tags: keyValueField().describe('Tags of the session (assumed_role); their values may be templated.'),
   default_sts_ttl: durationField().describe('TTL of STS credentials where none is asked for.'),
   max_sts_ttl: durationField().describe('Longest TTL of STS credentials.'),
   permissions_boundary_arn: stringField().describe('ARN of the policy that bounds the user.'),
   user_path: stringField().describe('Path of the user, such as "/team/".'),
   external_id: stringField().describe('External id for assuming the role.'),
+  mfa_serial_number: stringField().describe(
+    'MFA device of the root identity, whose code each request brings (session_token).',
+  ),
+  default_user_ttl: durationField().describe("TTL of a user's keys; 0: the one of config/lease."),
+  max_user_ttl: durationField().describe('Their longest life, renewals included; 0: the one of config/lease.'),
   max_leases: intField().describe('Most leases that it may have at once, 0 for any number; requests beyond get 429.'),
   policy: stringField().meta({ deprecated: true }).describe('A policy as JSON; use policy_document.'),
   arn: stringField()
@@ -38,6 +46,7 @@ const shown = z.strictObject({
   iam_groups: texts,
   iam_tags: pairs,
   max_sts_ttl: z.int(),
+  mfa_serial_number: z.string(),
   permissions_boundary_arn: z.string(),
   policy_arns: texts,
   policy_document: z.string(),
@@ -45,6 +54,8 @@ const shown = z.strictObject({
   session_tags: pairs,
   user_path: z.string(),
   max_leases: z.int().optional(),
+  default_user_ttl: z.int().optional(),
+  max_user_ttl: z.int().optional(),
   policy: z.string().optional(),
   arn: z.string().optional(),
 });
@@ -54,7 +65,10 @@ const shown = z.strictObject({
 export class RolesPath implements ApiPart<EngineRequest<unknown>> {
   private readonly logger = new Logger(RolesPath.name);
 
-  constructor(private readonly roles: Roles) {}
+  constructor(
+    private readonly roles: Roles,
+    private readonly leases: Finding,
+  ) {}
 
   paths(): ApiPath<EngineRequest<unknown>>[] {
     return [
@@ -70,16 +84,30 @@ export class RolesPath implements ApiPart<EngineRequest<unknown>> {
         pattern: `roles/${rolePattern}`,
         synopsis: 'Read, write and reference IAM policies that access keys can be made for.',
         description:
-          'A role says what kind of credential is lent and what it may do. A write changes what it names; deleting a\n' +
-          'role leaves its leases alone.',
+          'A role says what kind of credential is lent and what it may do. A write changes what it names, is refused with\n' +
+          'all that AWS would not have, and warns of what is doubtful. Deleting a role leaves its leases alone, and says\n' +
+          'how many there are. In policy_document (values of Resource, NotResource and Condition) and in the values of\n' +
+          'tags, {{ .DisplayName }} and {{ .Metadata.<key> }} stand for the display name and the metadata of the token of\n' +
+          'whoever asks for a credential.',
         operations: {
           read: operation(z.object({}), ({ mount, params }) => this.read(mount.id, params.name!), withData(shown)),
+          update: operation(body, (request) => this.write(request, request.fields), noContentOrWarnings),
+          delete: operation(z.object({}), ({ mount, params }) => this.delete(mount, params.name!), noContentOrWarnings),
+        },
+      },
+      {
+        pattern: `roles/${rolePattern}/validate`,
+        synopsis: 'Check a role without storing it.',
+        description:
+          'Takes what a write of the role takes, on top of what is stored of it, and answers what that would: nothing,\n' +
+          'warnings, or all that is wrong. Nothing is stored, and AWS is not asked.',
+        operations: {
           update: operation(
             body,
-            ({ mount, params, fields, id }) => this.write(mount.id, params.name!, fields, id),
-            noContent,
+            async ({ mount, params, fields }) =>
+              warned((await this.roles.check(mount.id, params.name!, toWrite(fields))).warnings),
+            noContentOrWarnings,
           ),
-          delete: operation(z.object({}), ({ mount, params }) => this.roles.delete(mount.id, params.name!), noContent),
         },
       },
     ];
@@ -97,26 +125,55 @@ export class RolesPath implements ApiPart<EngineRequest<unknown>> {
     return { data: roleToWire(role.definition) };
   }
 
-  private async write(mountId: string, name: string, fields: z.output<typeof body>, requestId: string): Promise<void> {
-    const role = await this.roles.write(mountId, name, {
-      credentialType: fields.credential_type,
-      roleArns: fields.role_arns,
-      policyArns: fields.policy_arns,
-      policyDocument: fields.policy_document,
-      iamGroups: fields.iam_groups,
-      iamTags: fields.iam_tags,
-      sessionTags: fields.session_tags,
-      defaultStsTtlSeconds: fields.default_sts_ttl,
-      maxStsTtlSeconds: fields.max_sts_ttl,
-      permissionsBoundaryArn: fields.permissions_boundary_arn,
-      userPath: fields.user_path,
-      externalId: fields.external_id,
-      maxLeases: fields.max_leases,
-      policy: fields.policy,
-      arn: fields.arn,
-    });
-    // The seed wants 204 for such a write, so the notice goes to the log alone (contract.md section 8, row 2).
-    if (role.legacy)
-      this.logger.log({ msg: 'role written with the legacy fields policy or arn', requestId, role: name });
+  private async write(
+    { mount, params, id: requestId }: Omit<EngineRequest<unknown>, 'fields'>,
+    fields: z.output<typeof body>,
+  ): Promise<ApiAnswer | void> {
+    const name = params.name!;
+    const { definition, warnings }: WrittenRole = await this.roles.write(mount.id, name, toWrite(fields));
+    if (!definition.legacy) return warned(warnings);
+    // The seed wants 204 for such a write, so the notices go to the log alone (contract.md section 8, row 2).
+    const told = { requestId, mount: mount.path, role: name };
+    this.logger.log({ msg: 'role written with the legacy fields policy or arn', ...told });
+    for (const warning of warnings) this.logger.warn({ msg: warning, ...told });
   }
+
+  private async delete({ id, path }: Mount, name: string): Promise<ApiAnswer | void> {
+    if (!(await this.roles.delete(id, name))) return;
+    const count = await this.leases.countOfRole(id, name);
+    if (count === 0) return;
+    const living = count === 1 ? '1 lease of it lives' : `${count} leases of it live`;
+    return warned([
+      `The role is deleted, and ${living} on until revoked or expired: see sys/leases/revoke-prefix/${path}creds/${name} ` +
+        `and ${path}sts/${name}.`,
+    ]);
+  }
+}
+
+/** 200 with warnings, or 204 where there are none (contract.md 1.7). */
+function warned(warnings: string[]): ApiAnswer | undefined {
+  return warnings.length > 0 ? { data: null, warnings } : undefined;
+}
+
+function toWrite(fields: z.output<typeof body>): RoleWrite {
+  return {
+    credentialType: fields.credential_type,
+    roleArns: fields.role_arns,
+    policyArns: fields.policy_arns,
+    policyDocument: fields.policy_document,
+    iamGroups: fields.iam_groups,
+    iamTags: fields.iam_tags,
+    sessionTags: fields.session_tags,
+    defaultStsTtlSeconds: fields.default_sts_ttl,
+    maxStsTtlSeconds: fields.max_sts_ttl,
+    permissionsBoundaryArn: fields.permissions_boundary_arn,
+    userPath: fields.user_path,
+    externalId: fields.external_id,
+    mfaSerialNumber: fields.mfa_serial_number,
+    defaultUserTtlSeconds: fields.default_user_ttl,
+    maxUserTtlSeconds: fields.max_user_ttl,
+    maxLeases: fields.max_leases,
+    policy: fields.policy,
+    arn: fields.arn,
+  };
 }

@@ -56,6 +56,22 @@ export class TakeBack {
     return { status: 202, data: null, warnings: [warning] };
   }
 
+  /**
+   * Waits for the end of what was made for nobody, and is being taken back.
+   * @returns false when the wait was too short; it continues by itself.
+   * @throws CodedError `revocation_failed` when AWS refuses it.
+   */
+  async ofTrial(leaseId: string): Promise<boolean> {
+    const settled = await this.watch.settled([{ id: leaseId, attempts: 0 }], this.timing.syncOneMs);
+    const [refused] = settled.failed;
+    if (refused) {
+      throw new RevocationFailed(
+        `AWS gave the credential and does not let it be taken back, which is tried again by itself: ${refused.error}`,
+      );
+    }
+    return settled.pending === 0;
+  }
+
   /** Asks for it and returns at once: 202. */
   async later(which: Which, reason: EndReason): Promise<ApiAnswer> {
     await this.revoking.ask(which, reason);

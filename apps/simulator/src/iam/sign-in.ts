@@ -3,6 +3,7 @@ import { onUser, page, type Actions, type Call } from '../action.js';
 import { AwsError, entityAlreadyExists, limitExceeded, noSuchEntity, validationError } from '../aws-error.js';
 import type { Credential, MfaDevice, User } from '../entities.js';
 import { identifier } from '../identifiers.js';
+import { toBase32 } from '../one-time-code.js';
 import { rules } from '../parameters.js';
 import type { XmlElements } from '../xml.js';
 
@@ -177,9 +178,11 @@ export const mfaActions: Actions = {
       const id = account.arn('mfa', '/', parameters.required('VirtualMFADeviceName', rules.name));
       if (account.mfaDevice(id))
         throw entityAlreadyExists('MFADevice entity at the same path and name already exists.');
-      account.saveMfaDevice({ id, createdAt: now });
-      const seed = randomBytes(32).toString('base64');
-      return { VirtualMFADevice: { SerialNumber: id, Base32StringSeed: seed } };
+      const seed = randomBytes(20);
+      account.saveMfaDevice({ id, createdAt: now, seed: seed.toString('base64') });
+      // A blob: the text in base32, and that in base64.
+      const text = Buffer.from(toBase32(seed)).toString('base64');
+      return { VirtualMFADevice: { SerialNumber: id, Base32StringSeed: text } };
     },
   },
 
@@ -200,7 +203,8 @@ export const mfaActions: Actions = {
     const user = call.user();
     const device = call.account.mfaDevice(serial(call));
     if (device?.userId !== user.id) throw noSuchEntity('MFA Device invalid for user.');
-    call.account.saveMfaDevice({ id: device.id, createdAt: device.createdAt });
+    const { id, createdAt, seed } = device;
+    call.account.saveMfaDevice({ id, createdAt, ...(seed !== undefined && { seed }) });
     return {};
   }),
 

@@ -51,7 +51,7 @@ export function issueSession(
   { world, now }: Call,
   wanted: Omit<Session, 'accessKeyId' | 'expiresAt'> & { seconds: number },
 ): IssuedSession {
-  const { account, kind, principalId, name, policy, policyArns, seconds } = wanted;
+  const { account, kind, principalId, name, policy, policyArns, mfa, seconds } = wanted;
   const accessKeyId = accessKeyIdentifier('ASIA');
   // AWS gives the expiration in whole seconds, and so does the answer.
   const expiresAt = (Math.floor(now / 1000) + seconds) * 1000;
@@ -64,6 +64,7 @@ export function issueSession(
     policyArns,
     expiresAt,
     ...(policy === undefined ? {} : { policy }),
+    ...(mfa && { mfa }),
   };
   const { sealingKey } = world.journal;
   return { session, secret: sessionSecret(sealingKey, accessKeyId), token: sealSession(sealingKey, session) };

@@ -1,5 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { CreateUserCommand, ListUsersCommand } from '@aws-sdk/client-iam';
+import {
+  CreateUserCommand,
+  CreateVirtualMFADeviceCommand,
+  EnableMFADeviceCommand,
+  ListUsersCommand,
+} from '@aws-sdk/client-iam';
 import {
   AssumeRoleCommand,
   GetCallerIdentityCommand,
@@ -9,6 +14,7 @@ import {
   type GetFederationTokenCommandInput,
 } from '@aws-sdk/client-sts';
 import { allow, allowAll, sdkClients, sessionCredentials, type SdkClients } from '../sdk-clients.spec-stub.js';
+import { oneTimeCode } from '../one-time-code.js';
 import { seedAssumeRolePolicy, seedFederationPolicy, seedTrustPolicy } from '../seed-policy.js';
 import { startSimulator, type AccessKeyPair, type Simulator } from '../simulator.js';
 
@@ -253,6 +259,41 @@ describe('GetSessionToken', () => {
     await expect(session.iam.send(new ListUsersCommand({}))).rejects.toMatchObject({ name: 'InvalidClientTokenId' });
     await expect(session.sts.send(new GetSessionTokenCommand({}))).rejects.toMatchObject({
       message: 'Cannot call GetSessionToken with session credentials',
+    });
+  });
+
+  describe('with an MFA device', () => {
+    let SerialNumber: string;
+    let seed: Buffer;
+    const ask = (TokenCode?: string, serial: string | undefined = SerialNumber) =>
+      root.sts.send(new GetSessionTokenCommand({ SerialNumber: serial, TokenCode }));
+
+    beforeEach(async () => {
+      const { VirtualMFADevice } = await root.iam.send(
+        new CreateVirtualMFADeviceCommand({ VirtualMFADeviceName: 'r' }),
+      );
+      SerialNumber = VirtualMFADevice!.SerialNumber!;
+      expect(Buffer.from(VirtualMFADevice!.Base32StringSeed!).toString()).toMatch(/^[A-Z2-7]{32}$/);
+      seed = Buffer.from(simulator.account().mfaDevice(SerialNumber)!.seed!, 'base64');
+      const codes = { AuthenticationCode1: '123456', AuthenticationCode2: '123457' };
+      await root.iam.send(new EnableMFADeviceCommand({ UserName: 'root', SerialNumber, ...codes }));
+    });
+
+    it('gives a session that may call IAM as well', async () => {
+      const session = as(sessionCredentials(await ask(oneTimeCode(seed, Date.now()))));
+      await expect(session.iam.send(new ListUsersCommand({}))).resolves.toBeDefined();
+    });
+
+    it('refuses a code that is not the one of now, or of no device of the user', async () => {
+      await expect(ask(oneTimeCode(seed, Date.now() - 120_000))).rejects.toMatchObject({
+        name: 'AccessDenied',
+        message: 'MultiFactorAuthentication failed with invalid MFA one time pass code. ',
+      });
+      await expect(ask()).rejects.toMatchObject({ name: 'AccessDenied' });
+      const other = 'arn:aws:iam::000000000000:mfa/other';
+      await expect(ask(oneTimeCode(seed, Date.now()), other)).rejects.toMatchObject({
+        message: expect.stringContaining('verify your MFA serial number is valid'),
+      });
     });
   });
 });

@@ -13,6 +13,7 @@ import { Sealing1764700000000 } from './1764700000000-sealing.js';
 import { Audit1764800000000 } from './1764800000000-audit.js';
 import { Wrapping1764900000000 } from './1764900000000-wrapping.js';
 import { Uses1764950000000 } from './1764950000000-uses.js';
+import { SessionTokens1765000000000 } from './1765000000000-session-tokens.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   Audit1764800000000,
   Wrapping1764900000000,
   Uses1764950000000,
+  SessionTokens1765000000000,
 ];

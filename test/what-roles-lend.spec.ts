@@ -273,6 +273,20 @@ describe('what roles lend', () => {
       }
     });
 
+    it('is not for who makes a token to choose, where a policy says so', async () => {
+      await world.http.must(204, 'PUT', 'sys/policies/acl/makes', {
+        policy: `path "auth/token/create*" { capabilities = ["update"], denied_parameters = { meta = [], display_name = [] } }
+          path "aws/creds/*" { capabilities = ["read"] }`,
+      });
+      const make = (policies: string[], body: object, token?: string) =>
+        call('POST', 'auth/token/create', { policies, ...body }, token);
+      const { client_token: maker } = (await make(['makes'], {})).body.auth as { client_token: string };
+      expect((await make(['makes'], { meta: { team: 'red' } }, maker)).status).toBe(403);
+      expect((await make(['makes'], { display_name: 'red' }, maker)).status).toBe(403);
+      const { client_token: child } = (await make(['makes'], {}, maker)).body.auth as { client_token: string };
+      expect((await refusal('GET', 'aws/creds/team', undefined, child))[0]).toBe(400);
+    });
+
     it('tags the session of an assumed role', async () => {
       const lent = await lend('creds/tagged', undefined, await logIn({ team: 'red' }));
       expect(await world.whoIs(lent.data as unknown as LentKeys)).toMatch(/:assumed-role\/one\/vault-approle-tagged-/);
@@ -339,6 +353,18 @@ describe('what roles lend', () => {
       );
       world.simulator.faults.clear();
       await comesToRest(world);
+    });
+
+    it('leaves nothing when its caller hangs up half way', async () => {
+      const hold = world.simulator.faults.hold('CreateAccessKey', 'after');
+      const leaving = new AbortController();
+      const asked = world.http.call('POST', 'aws/roles/user/trial', {}, { signal: leaving.signal });
+      await hold.reached;
+      leaving.abort();
+      await expect(asked).rejects.toThrow();
+      hold.release();
+      await comesToRest(world);
+      expect(world.lentUsers()).toEqual([]);
     });
 
     it('is for who may try it, within the limits of who asks', async () => {

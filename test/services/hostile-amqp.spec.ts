@@ -12,6 +12,7 @@ import {
   revokeLease,
   type SealedCommand,
   sealCommand,
+  tryRole,
   withdrawLease,
 } from '#libs/contracts';
 import fc from 'fast-check';
@@ -48,7 +49,7 @@ const commands = Object.values(document.components.messages).flatMap(({ name, pa
   return content ? [{ name, body: content.properties!.body! }] : [];
 });
 
-const doors = [issueLease, acceptLease, withdrawLease, renewLease, revokeLease];
+const doors = [issueLease, tryRole, acceptLease, withdrawLease, renewLease, revokeLease];
 
 /** Whether the door that it is for takes it, from who has this token. */
 function isPastTheDoor(hostile: Hostile, token: string): boolean {

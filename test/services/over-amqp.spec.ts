@@ -348,6 +348,27 @@ describe('over AMQP', () => {
     });
   });
 
+  it('tries a role: nobody gets what is made, and it is gone', async () => {
+    await world.http.must(204, 'PUT', 'sys/policies/acl/tries', {
+      policy: `path "aws/roles/${role}/trial" { capabilities = ["update"], denied_parameters = { path = ["sts"] } }`,
+    });
+    const [token] = await giveTokens(world, { policies: ['tries'] });
+    const tries = client({ token });
+    expect(await tries.try({ mount: 'aws', role })).toMatchObject({
+      credentialType: 'iam_user',
+      accountId: '000000000000',
+      leaseDuration: 3600,
+    });
+    await expect(tries.try({ mount: 'aws', role, door: 'sts' })).rejects.toMatchObject({ code: 'permission_denied' });
+    await expect(tries.issue({ mount: 'aws', role })).rejects.toMatchObject({ code: 'permission_denied' });
+    world.simulator.faults.fail({ action: 'CreateUser', code: 'AccessDenied', status: 403, message: 'as AWS says it' });
+    await expect(tries.try({ mount: 'aws', role })).rejects.toMatchObject({
+      code: 'aws_refused',
+      message: expect.stringMatching(/^Error creating IAM user: AccessDenied: as AWS says it/),
+    });
+    await comesToRest(world);
+  });
+
   it('lends credentials of STS as well, which need no acceptance and end by themselves', async () => {
     const account = world.simulator.account();
     account.createRole('one', seedTrustPolicy(account.arn('user', '/', 'leasehold-root')));
@@ -367,6 +388,17 @@ describe('over AMQP', () => {
       roleSessionName: 'nightly',
     });
     const federated = await leasehold.issue({ mount: 'aws/', role: 'federated', door: 'sts' });
+    await world.http.must(204, 'PUT', 'aws/roles/session', { credential_type: 'session_token', max_sts_ttl: '20m' });
+    const session = await leasehold.issue({ mount: 'aws/', role: 'session' });
+    expect(session).toMatchObject({
+      credentialType: 'session_token',
+      renewable: false,
+      ttlCut: { wantedMs: 3_600_000, limitMs: 1_200_000, by: 'max_sts_ttl' },
+    });
+    expect(await whoIs(session)).toBe('arn:aws:iam::000000000000:user/leasehold-root');
+    await expect(leasehold.issue({ mount: 'aws/', role: 'session', mfaCode: '123456' })).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
     expect(await whoIs(assumed)).toBe('arn:aws:sts::000000000000:assumed-role/one/nightly');
     expect([899, 900]).toContain(assumed.leaseDuration);
     expect(await whoIs(federated)).toMatch(/:federated-user\/vault-/);

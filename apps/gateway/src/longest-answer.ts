@@ -10,5 +10,6 @@ const restMs = 5_000;
 export function longestAnswerMs(
   { callerWaitMs, syncOneMs, syncManyMs }: LeaseTiming = leaseTimingSchema.parse({}),
 ): number {
-  return Math.max(callerWaitMs + leastAcceptMs, syncOneMs, syncManyMs) + restMs;
+  // A trial waits for both: for the credential, and for its end.
+  return Math.max(callerWaitMs + Math.max(leastAcceptMs, syncOneMs), syncManyMs) + restMs;
 }

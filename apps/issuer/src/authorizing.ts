@@ -59,8 +59,17 @@ export function wantedOf(command: IssueLeaseRequest): Wanted {
 
 /** `<mount>/roles/<role>/trial`, written. */
 export function wantedToTry(command: TryRoleRequest): Wanted {
-  const { mount, role } = command;
-  return { operations: ['update'], path: `${mount}roles/${role}/trial`, parameters: parametersOf(command) };
+  const { mount, role, door, parameters = {} } = command;
+  // Who does not say by which path it is to be tried means creds.
+  const named = door === 'creds' && !Object.hasOwn(parameters, 'path') ? undefined : door;
+  return {
+    operations: ['update'],
+    path: `${mount}roles/${role}/trial`,
+    parameters: {
+      ...parametersOf({ ...command, parameters: without(parameters, ['path']) as TryRoleRequest['parameters'] }),
+      ...asSpelled('path', parameters, named, textOf),
+    },
+  };
 }
 
 function parametersOf({ parameters = {}, ...fields }: TryRoleRequest): Record<string, unknown> {

@@ -11,6 +11,8 @@ import {
   renewLease,
   type RenewLeaseReply,
   revokeLease,
+  tryRole,
+  type TryRoleReply,
   Unavailable,
   withdrawLease,
 } from '#libs/contracts';
@@ -104,7 +106,7 @@ export class LeaseholdClient {
     const call = this.newCall();
     const commandId = randomUUID();
     const keyed = wish.idempotencyKey === undefined ? undefined : commandId;
-    const mount = wish.mount.endsWith('/') ? wish.mount : `${wish.mount}/`;
+    const mount = withSlash(wish.mount);
     let leaseId: string | undefined;
     try {
       const { acceptRequired, ...lent } = await call.ask(
@@ -120,6 +122,21 @@ export class LeaseholdClient {
       // With a key the next try may be waiting for this very command: only what was seen here is given up.
       if (keyed && leaseId) this.giveUp(call.requestId, keyed, leaseId);
       if (!keyed && (leaseId || mayBeUnderWay(error))) this.takeBack(call.requestId, commandId, leaseId);
+      throw error;
+    }
+  }
+
+  /**
+   * Has a credential of a role made as `issue` would, shown to nobody and taken back at once: does AWS give what the role says?
+   * @throws CodedError as `issue`.
+   */
+  async try({ mount, door = 'creds', ...wish }: Omit<CredentialWish, 'idempotencyKey'>): Promise<TryRoleReply> {
+    const call = this.newCall();
+    const commandId = randomUUID();
+    try {
+      return await call.ask(tryRole, { ...wish, mount: withSlash(mount), door }, commandId);
+    } catch (error) {
+      if (mayBeUnderWay(error)) this.takeBack(call.requestId, commandId);
       throw error;
     }
   }
@@ -231,6 +248,10 @@ class Call {
   private outOfTime(): OutOfTime {
     return new OutOfTime('No issuer answered within the wait.');
   }
+}
+
+function withSlash(path: string): string {
+  return path.endsWith('/') ? path : `${path}/`;
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -79,7 +79,7 @@ export type IssuedCredential = z.infer<typeof credential>;
 
 /** A credential as the HTTP API shows it (contract.md 2.5). */
 export function httpCredential(issued: IssueLeaseReply): Record<string, unknown> {
-  const { credentialType, credential: lent, leaseDuration, stsTtl } = issued;
+  const { credentialType: type, credential: lent, leaseDuration, stsTtl } = issued;
   const token = lent.sessionToken ?? null;
   return {
     access_key: lent.accessKeyId,
@@ -87,7 +87,7 @@ export function httpCredential(issued: IssueLeaseReply): Record<string, unknown>
     // Old readers know the first name, today's the second.
     security_token: token,
     session_token: token,
-    ...(credentialType === 'assumed_role' ? { arn: lent.arn } : {}),
-    ...(credentialType === 'iam_user' ? {} : { ttl: stsTtl ?? leaseDuration }),
+    ...(type === 'assumed_role' ? { arn: lent.arn } : {}),
+    ...(type === 'iam_user' ? {} : { ttl: stsTtl ?? leaseDuration }),
   };
 }

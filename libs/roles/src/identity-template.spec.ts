@@ -157,6 +157,12 @@ describe('a template, when it is written,', () => {
     expect(faultsOf(`{"Statement":{"Resource":"\\u007B\\u007b .DisplayName }}"}}`)).toEqual([hidden]);
   });
 
+  it('is found however deep it is', () => {
+    const depth = 100_000;
+    const deep = `{"Statement":${'['.repeat(depth)}"${name}"${']'.repeat(depth)}}`;
+    expect(faultsOf(deep)).toEqual([place]);
+  });
+
   it('may not be the key of a tag', () => {
     expect(faultsOfTemplates({ policyDocument: '', iamTags: { [name]: 'a' }, sessionTags: null })).toEqual([
       'iam_tags: the key of a tag cannot be templated',

@@ -68,7 +68,7 @@ const unknown = 'it can be templated with {{ .DisplayName }} and {{ .Metadata.<k
 function faultsOfPolicy(document: string): string[] {
   if (!document.includes(opening) && !document.includes('\\u007b') && !document.includes('\\u007B')) return [];
   const found: { path: string[]; text: string }[] = [];
-  walk(JSON.parse(document), [], (path, text) => {
+  walk(JSON.parse(document), (path, text) => {
     if (text.includes(opening)) found.push({ path, text });
   });
   const faults = new Set<string>();
@@ -95,12 +95,21 @@ function faultsOfPolicy(document: string): string[] {
 /** The last step of the path of a key. */
 const keyMark = '(key)';
 
-function walk(value: unknown, path: string[], see: (path: string[], text: string) => void): void {
-  if (typeof value === 'string') see(path, value);
-  if (typeof value !== 'object' || value === null) return;
-  for (const [key, inner] of Object.entries(value)) {
-    if (!Array.isArray(value)) see([...path, keyMark], key);
-    walk(inner, [...path, key], see);
+/** Steps of a path that are kept. */
+const longestPath = 16;
+
+/** Sees every text of a document, keys included. Without recursion: how deep it is, is the caller's choice. */
+function walk(document: unknown, see: (path: string[], text: string) => void): void {
+  const left: { path: string[]; value: unknown }[] = [{ path: [], value: document }];
+  for (let next = left.pop(); next; next = left.pop()) {
+    const { path, value } = next;
+    if (typeof value === 'string') see(path, value);
+    if (typeof value !== 'object' || value === null) continue;
+    for (const [key, inner] of Object.entries(value)) {
+      if (!Array.isArray(value)) see([...path, keyMark], key);
+      // Of an element's own steps none but the first and the last is ever asked for.
+      left.push({ path: path.length > longestPath ? path : [...path, key], value: inner });
+    }
   }
 }
 

@@ -84,6 +84,9 @@ const credentialTypes: readonly string[] = [
 /** Where no write says into what: the default template, and nothing known of the mount. */
 const anywhere = settingOf(null, 'role');
 
+/** How many faults are told: a caller may send thousands of ARNs. */
+const mostFaults = 100;
+
 /** PostgreSQL's largest integer. */
 const largestMaxLeases = 2_147_483_647;
 
@@ -152,7 +155,9 @@ function refuseAny(faults: Fault[]): void {
   const [only, ...others] = faults;
   if (!only) return;
   if (only.bare && others.length === 0) throw new InvalidRequest(only.text);
-  const list = multiError(faults.map(({ text }) => text));
+  const texts = faults.slice(0, mostFaults).map(({ text }) => text);
+  if (faults.length > mostFaults) texts.push(`and ${faults.length - mostFaults} more`);
+  const list = multiError(texts);
   throw new InvalidRequest(`error(s) validating supplied role data: ${goQuote(list)}`);
 }
 

@@ -137,6 +137,11 @@ describe("a role at the edge of AWS's limits", () => {
     ]);
   });
 
+  it('is told a hundred of its faults, however many there are', () => {
+    const faults = faultsOf(assumed({ roleArns: many(5_000, (index) => `x${index}`) }));
+    expect([faults.length, faults.at(-1)]).toEqual([101, 'and 4900 more']);
+  });
+
   it('is held against a legacy policy as well, and not against what such a write may name', () => {
     expect(faultsOf({ policy: policyOf(2_049) })).toEqual([
       'policy_document has 2049 characters without white space; the inline policies of a user may have 2048',

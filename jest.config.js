@@ -31,7 +31,7 @@ const common = {
  */
 const onBothShapes =
   '/test/(aws-calls|contract-(clients|credentials|leases|tokens|wrapping)|idempotency|limits|' +
-  'quick-start|secrets|stopping)\\.spec\\.ts$';
+  'quick-start|secrets|stopping|what-roles-lend)\\.spec\\.ts$';
 
 export default {
   testTimeout: 30_000,

@@ -222,7 +222,7 @@ describe('roles', () => {
           role_arns: iamRole,
           policy_document: policy,
           session_tags: { team: 1, on: true },
-          external_id: 'x',
+          external_id: 'x1',
           default_sts_ttl: '15m',
           max_sts_ttl: 3600,
         },

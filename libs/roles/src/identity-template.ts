@@ -107,7 +107,7 @@ function walk(document: unknown, see: (path: string[], text: string) => void): v
     if (typeof value !== 'object' || value === null) continue;
     for (const [key, inner] of Object.entries(value)) {
       if (!Array.isArray(value)) see([...path, keyMark], key);
-      // Of an element's own steps none but the first and the last is ever asked for.
+      // What lies deeper is judged by how its path begins.
       left.push({ path: path.length > longestPath ? path : [...path, key], value: inner });
     }
   }

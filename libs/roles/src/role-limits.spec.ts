@@ -87,6 +87,7 @@ describe("a role at the edge of AWS's limits", () => {
       user({ permissionsBoundaryArn: 'arn:aws-us-gov:iam::aws:policy/X' }),
       'invalid permissions_boundary_arn parameter: expected the partition of the mount, aws, but got aws-us-gov',
     ],
+    [assumed({ externalId: 'a' }), 'external_id must have 2 to 1224 letters, digits and characters of _+=,.@:/-'],
     [assumed({ externalId: 'a b' }), 'external_id must have 2 to 1224 letters, digits and characters of _+=,.@:/-'],
     [
       { credentialType: 'session_token', mfaSerialNumber: 'short' },

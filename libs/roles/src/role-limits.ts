@@ -145,7 +145,7 @@ function faultsOfNames(role: Limited, { roleName }: RoleSetting): string[] {
       faults.push(`iam_groups: ${JSON.stringify(group.slice(0, 128))} is not the name of a group`);
     }
   }
-  if (types.includes('assumed_role') && role.externalId !== '' && !/^[\w+=,.@:/-]{1,1224}$/.test(role.externalId)) {
+  if (types.includes('assumed_role') && role.externalId !== '' && !/^[\w+=,.@:/-]{2,1224}$/.test(role.externalId)) {
     faults.push('external_id must have 2 to 1224 letters, digits and characters of _+=,.@:/-');
   }
   const { mfaSerialNumber = '' } = role;

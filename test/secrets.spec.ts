@@ -118,6 +118,10 @@ describe('a secret', () => {
       await http.must(200, 'GET', path);
       for (const _ of [1, 2]) await http.must(200, 'GET', path, undefined, keyed);
     }
+    await http.must(204, 'PUT', 'aws/roles/session', { credential_type: 'session_token' });
+    await http.must(200, 'GET', 'aws/creds/session');
+    // Made, and shown to nobody at all.
+    for (const role of ['deploy', 'both', 'session']) await http.must(200, 'PUT', `aws/roles/${role}/trial`);
     const { leaseId } = await lend(world, 'deploy');
     await http.must(200, 'PUT', 'sys/leases/renew', { lease_id: leaseId, increment: 600 });
     await http.must(200, 'PUT', 'sys/leases/lookup', { lease_id: leaseId });

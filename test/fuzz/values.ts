@@ -53,6 +53,9 @@ const nastyTexts = [
   'iam_user',
   'assumed_role',
   'federation_token',
+  'session_token',
+  '{{ .DisplayName }}',
+  '{"Statement":{"Effect":"Allow","Action":"*","Resource":["{{ .Metadata.a }}",null,{}]}}',
   'A'.repeat(5_000),
 ];
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { acceptLease, issueLease, renewLease, revokeLease, withdrawLease } from '#libs/contracts';
+import { acceptLease, issueLease, renewLease, revokeLease, tryRole, withdrawLease } from '#libs/contracts';
 import { seedTrustPolicy } from '../../apps/simulator/src/index.js';
 import { AmqpWorld, role, keys, namespace } from '../support/amqp-world.js';
 import { brokerLine, type BrokerOwner } from '../support/broker-owner.js';
@@ -346,6 +346,16 @@ describe('over AMQP', () => {
       expect(() => client({ issuerPublicKey: keys.privateKey })).toThrow(/issuerPublicKey must be a public key/);
       expect(() => client({ waitMs: 0 })).toThrow(/waitMs/);
     });
+  });
+
+  it('tries a role once, however often it is told to', async () => {
+    const created = () => world.simulator.calls.count({ action: 'CreateUser' });
+    const before = created();
+    const command = { id: randomUUID(), mount: 'aws/', role, door: 'creds' };
+    await ask(tryRole.pattern, command);
+    await expect(ask(tryRole.pattern, command)).rejects.toMatchObject({ code: 'out_of_time' });
+    expect(created()).toBe(before + 1);
+    await comesToRest(world);
   });
 
   it('tries a role: nobody gets what is made, and it is gone', async () => {

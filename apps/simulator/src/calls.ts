@@ -9,6 +9,7 @@ export interface LoggedCall {
   action: string;
   /** Unset when nobody could be found who signed it. */
   account?: string;
+  /** As the signature names it, whether or not it is right; unset without one. */
   accessKeyId?: string;
   /** UserName, PolicyName, PolicyArn, GroupName, RoleArn, Name … where the call has them. */
   userName?: string;

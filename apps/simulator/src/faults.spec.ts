@@ -41,6 +41,24 @@ describe('on demand', () => {
     await expect(sts.send(new GetCallerIdentityCommand({}))).resolves.toBeDefined();
   });
 
+  it('a new key is known to one replica after the other, and they answer in turn', async () => {
+    simulator.faults.set({ propagationMs: [0, 10_000, 20_000] });
+    simulator.account().createUser('y');
+    const { sts } = sdkClients(simulator, await newKey('y'));
+    const knownTo = async () => {
+      const answers: boolean[] = [];
+      for (let turn = 0; turn < 6; turn++) {
+        answers.push(await sts.send(new GetCallerIdentityCommand({})).then(Boolean, () => false));
+      }
+      return answers;
+    };
+    expect(await knownTo()).toEqual([true, false, false, true, false, false]);
+    simulator.faults.set({ clockOffsetMs: 10_001 });
+    expect(await knownTo()).toEqual([true, true, false, true, true, false]);
+    simulator.faults.set({ clockOffsetMs: 20_001 });
+    expect(await knownTo()).toEqual(Array.from({ length: 6 }, () => true));
+  });
+
   it('a deleted key works a while longer', async () => {
     simulator.faults.set({ deletedKeyLingersMs: 4_000 });
     await createUser('y');

@@ -1,14 +1,17 @@
 import { setTimeout as after } from 'node:timers/promises';
 import { AwsError, noSuchEntity } from './aws-error.js';
-import type { User } from './entities.js';
+import type { AccessKey, User } from './entities.js';
 import { matches } from './policy-evaluation.js';
 
 /** Everything that can be set before or while it runs; times in milliseconds. */
 export interface FaultSettings {
   /** Time that a call takes, half before it takes effect and half after; a record sets it per action, `*` for the rest. */
   latencyMs: number | Record<string, number>;
-  /** A new access key is refused with InvalidClientTokenId for so long. */
-  propagationMs: number;
+  /**
+   * A new access key is refused with InvalidClientTokenId for so long. Several: as many replicas learn of it, each after so long,
+   * and the calls that are signed with it are answered by them in turn.
+   */
+  propagationMs: number | number[];
   /** A deleted access key goes on working for so long. */
   deletedKeyLingersMs: number;
   /** ListAccessKeys and ListUsers leave out what is younger. */
@@ -91,6 +94,7 @@ export class Faults {
   private readonly buckets = new Map<string, { tokens: number; at: number }>();
   private readonly writes = new WeakMap<User, number>();
   private readonly absences = new WeakMap<User, number>();
+  private readonly uses = new WeakMap<AccessKey, number>();
 
   constructor(initial: Partial<FaultSettings> = {}) {
     this.settings = { ...defaultFaults, ...initial };
@@ -201,6 +205,15 @@ export class Faults {
         409,
       );
     }
+  }
+
+  /** Whether the replica whose turn it is knows this key. */
+  knows(key: AccessKey): boolean {
+    if (key.settled) return true;
+    const delays = [this.settings.propagationMs].flat();
+    const uses = this.uses.get(key) ?? 0;
+    this.uses.set(key, uses + 1);
+    return this.now() >= key.createdAt + (delays[uses % delays.length] ?? 0);
   }
 
   /** Whether lists have what was made then. Without a lag they do, also when the clock was put back since. */

@@ -10,6 +10,7 @@ import { policyActions, roleActions } from './iam/roles.js';
 import { credentialActions, mfaActions } from './iam/sign-in.js';
 import { userActions, userPolicyActions } from './iam/users.js';
 import { Parameters } from './parameters.js';
+import { readSignature } from './sigv4.js';
 import { stsActions } from './sts/tokens.js';
 import type { World } from './world.js';
 import { errorXml, successXml } from './xml.js';
@@ -154,9 +155,9 @@ export class QueryDoor {
         throw new AwsError('InvalidAction', `Could not find operation ${pattern.action} for version ${version}`);
       }
       const signed = { method: request.method ?? '', url: request.url ?? '/', headers: request.headers, body };
+      log.accessKeyId = readSignature(request.headers).accessKeyId;
       const caller = authenticate(this.world, signed, service.name);
       log.account = caller.account.id;
-      log.accessKeyId = caller.accessKeyId;
       faults.throttle(caller.account.id, service.name);
       refuseSession(caller, service, pattern.action);
       const refusal = faults.takeError('before', pattern);

@@ -1,10 +1,16 @@
 import { CreateUserCommand, type CreateUserCommandInput } from '@aws-sdk/client-iam';
+import {
+  GetCallerIdentityCommand,
+  type GetCallerIdentityCommandInput,
+  GetFederationTokenCommand,
+} from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
-import type { AwsAccounts } from './aws-account.js';
+import type { AwsAccounts, Budget } from './aws-account.js';
 import { AwsRefused, AwsThrottled, AwsUnreachable } from './aws-errors.js';
 import type { AwsFailure } from './aws-failure.js';
 import {
+  accessDenied,
   accountsAt,
   AwsStub,
   broken,
@@ -137,7 +143,7 @@ describe('the accounts of a process', () => {
     await accounts.open({ ...rootSettings, version: '2', region: '', stsRegion: 'eu-north-1' }).identity();
     expect(other.calls).toMatchObject([{ action: 'GetCallerIdentity', region: 'eu-north-1' }]);
     expect(stub.calls).toMatchObject([
-      { action: 'CreateUser', region: 'eu-west-1' },
+      { action: 'CreateUser', region: 'us-east-1' },
       { action: 'GetCallerIdentity', region: 'us-east-1' },
     ]);
     await other.close();
@@ -345,24 +351,216 @@ describe('a failed call', () => {
 
 describe("AWS's own endpoints", () => {
   it('are found by region and partition where nobody names one', async () => {
-    const hosts: (string | undefined)[] = [];
-    class NotSent extends CreateUserCommand {
+    const sent: string[] = [];
+    const notSent =
+      <A extends object, R>(): ((args: A) => Promise<R>) =>
+      (args) => {
+        const { request } = args as { request?: { hostname: string; headers: Record<string, string> } };
+        const [region] = /(?<=\/\d{8}\/)[\w-]+/.exec(request?.headers.authorization ?? '') ?? [];
+        sent.push(`${request?.hostname} ${region}`);
+        return Promise.reject(new Error('not sent'));
+      };
+    const behindSigning = { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'notSent' } as const;
+    class IamNotSent extends CreateUserCommand {
       constructor(input: CreateUserCommandInput) {
         super(input);
-        this.middlewareStack.addRelativeTo(
-          <A extends object, R>(): ((args: A) => Promise<R>) =>
-            (args) => {
-              hosts.push((args as { request?: { hostname: string } }).request?.hostname);
-              return Promise.reject(new Error('not sent'));
-            },
-          { relation: 'after', toMiddleware: 'httpSigningMiddleware', name: 'notSent' },
-        );
+        this.middlewareStack.addRelativeTo(notSent, behindSigning);
+      }
+    }
+    class StsNotSent extends GetCallerIdentityCommand {
+      constructor(input: GetCallerIdentityCommandInput) {
+        super(input);
+        this.middlewareStack.addRelativeTo(notSent, behindSigning);
       }
     }
     const real = accountsAt('', { ambientRegion: 'eu-west-1' });
-    for (const region of ['', 'cn-north-1', 'us-gov-west-1']) {
-      await failureOf(real.open({ ...rootSettings, version: region, region }).iam(NotSent, { UserName: 'u' }));
+    for (const region of ['', 'cn-northwest-1', 'us-gov-east-1', 'us-iso-west-1', 'eusc-de-east-1']) {
+      const account = real.open({ ...rootSettings, version: region, region });
+      await failureOf(account.iam(IamNotSent, { UserName: 'u' }));
+      await failureOf(account.sts(StsNotSent, {}));
     }
-    expect(hosts).toEqual(['iam.amazonaws.com', 'iam.cn-north-1.amazonaws.com.cn', 'iam.us-gov.amazonaws.com']);
+    expect(sent).toEqual([
+      'iam.amazonaws.com us-east-1',
+      'sts.eu-west-1.amazonaws.com eu-west-1',
+      'iam.cn-north-1.amazonaws.com.cn cn-north-1',
+      'sts.cn-northwest-1.amazonaws.com.cn cn-northwest-1',
+      'iam.us-gov.amazonaws.com us-gov-west-1',
+      'sts.us-gov-east-1.amazonaws.com us-gov-east-1',
+      'iam.us-iso-east-1.c2s.ic.gov us-iso-east-1',
+      'sts.us-iso-west-1.c2s.ic.gov us-iso-west-1',
+      'iam.eusc-de-east-1.amazonaws.eu eusc-de-east-1',
+      'sts.eusc-de-east-1.amazonaws.eu eusc-de-east-1',
+    ]);
+  });
+
+  it("sign for IAM's one region of the partition also where its endpoint is named", async () => {
+    for (const region of ['eu-west-1', 'cn-northwest-1', 'us-gov-east-1']) {
+      const account = accounts.open({ ...rootSettings, version: region, region, iamEndpoint: stub.url });
+      await account.iam(CreateUserCommand, { UserName: 'u' });
+      await account.identity();
+    }
+    expect(stub.calls.map((call) => call.region)).toEqual([
+      'us-east-1',
+      'eu-west-1',
+      'cn-north-1',
+      'cn-northwest-1',
+      'us-gov-west-1',
+      'us-gov-east-1',
+    ]);
+  });
+});
+
+describe('STS at several endpoints', () => {
+  let other: AwsStub;
+  let third: AwsStub;
+
+  beforeEach(async () => {
+    [other, third] = [await AwsStub.start(), await AwsStub.start()];
+  });
+  afterEach(() => Promise.all([other.close(), third.close()]));
+
+  const settings = () => ({
+    ...rootSettings,
+    stsEndpoint: stub.url,
+    stsRegion: 'eu-central-1',
+    stsFallbackEndpoints: [other.url, third.url],
+    stsFallbackRegions: ['eu-north-1', 'us-west-2'],
+  });
+
+  it('is used at the first of them that says who we are', async () => {
+    stub.on('GetCallerIdentity', lost);
+    other.on('GetCallerIdentity', refused('RegionDisabledException', 403));
+    const account = accounts.open(settings());
+    await account.sts(GetFederationTokenCommand, { Name: 'it' });
+    await account.sts(GetFederationTokenCommand, { Name: 'it' });
+    const asked = (region: string) => ({ action: 'GetCallerIdentity', region });
+    expect(stub.calls).toMatchObject([asked('eu-central-1')]);
+    expect(other.calls).toMatchObject([asked('eu-north-1')]);
+    const used = { action: 'GetFederationToken', region: 'us-west-2' };
+    expect(third.calls).toMatchObject([asked('us-west-2'), used, used]);
+  });
+
+  it('is looked for behind the one of the region where only fallbacks are named', async () => {
+    await accounts.open({ ...settings(), stsEndpoint: '' }).identity();
+    expect(stub.calls).toMatchObject([{ action: 'GetCallerIdentity', region: 'eu-west-1' }]);
+    expect([...other.calls, ...third.calls]).toEqual([]);
+  });
+
+  it('is looked for again when the one in use does not answer any more', async () => {
+    const account = accounts.open(settings());
+    await account.identity();
+    stub.on('GetFederationToken', lost, lost, lost, lost, lost, lost).on('GetCallerIdentity', lost);
+    await failureOf(account.sts(GetFederationTokenCommand, { Name: 'it' }, { onceOnly: true }));
+    await account.sts(GetFederationTokenCommand, { Name: 'it' });
+    expect(other.actions).toEqual(['GetCallerIdentity', 'GetFederationToken']);
+  });
+
+  it('is nowhere when none says who we are, and the caller reads what each said', async () => {
+    for (const each of [stub, other]) each.on('GetCallerIdentity', refused('InvalidClientTokenId', 403, 'No.'));
+    third.on('GetCallerIdentity', refused('AccessDenied', 403, 'Neither.'));
+    const account = accounts.open(settings());
+    const error = await failureOf(account.identity('Error assuming role'));
+    expect(error).toMatchObject({ code: 'aws_refused' });
+    expect(error.message).toBe(
+      `Error assuming role: could not obtain sts client: ${stub.url}: InvalidClientTokenId: No.; ` +
+        `${other.url}: InvalidClientTokenId: No.; ${third.url}: AccessDenied: Neither.`,
+    );
+    expect((await account.identity()).accountId).toBe('123456789012');
+  });
+
+  it('may be worth another try when one of them did not answer', async () => {
+    const alone = { ...rootSettings, stsEndpoint: stub.url };
+    stub.on('GetCallerIdentity', refused('InvalidClientTokenId', 403));
+    expect((await failureOf(accounts.open(alone).identity())).message).toContain('could not obtain sts client: ');
+    for (const each of [stub, third]) each.on('GetCallerIdentity', refused('AccessDenied', 403));
+    other.on('GetCallerIdentity', lost);
+    expect(await failureOf(accounts.open({ ...settings(), version: '2' }).identity())).toBeInstanceOf(AwsUnreachable);
+  });
+});
+
+describe('an identity of its own in an account', () => {
+  const account = '210987654321';
+  const none = { accountId: account, version: '7', accessKey: '', secretKey: '', roleArn: '', externalId: '' };
+  const byRole = { ...none, roleArn: `arn:aws:iam::${account}:role/lender`, externalId: 'our-word' };
+  const session = (endsInMs: number) =>
+    done(
+      `<Credentials><AccessKeyId>ASIA${endsInMs}</AccessKeyId><SecretAccessKey>${secretOfReplies}</SecretAccessKey>` +
+        `<SessionToken>t</SessionToken><Expiration>${new Date(Date.now() + endsInMs).toISOString()}</Expiration></Credentials>`,
+    );
+  const create = () => accounts.openOwn(rootSettings, byRole).iam(CreateUserCommand, { UserName: 'u' });
+  const signed = (action: string) =>
+    stub.calls.filter((call) => call.action === action).map((call) => call.accessKeyId);
+
+  it('signs with its keys, at the endpoints of the root', async () => {
+    const own = { ...none, accessKey: 'AKIAOWN', secretKey: rootSecret };
+    await accounts.openOwn(rootSettings, own).identity();
+    expect(stub.calls).toMatchObject([{ accessKeyId: 'AKIAOWN', region: 'eu-west-1' }]);
+    expect(() => accounts.openOwn(rootSettings, { ...own, version: '8', secretKey: '' })).toThrow(AwsRefused);
+  });
+
+  it('is a session that the root opens once for all who need it', async () => {
+    stub.on('AssumeRole', session(3_600_000));
+    await Promise.all([create(), create(), create()]);
+    await create();
+    expect(stub.sent('AssumeRole')).toEqual([
+      expect.objectContaining({
+        RoleArn: byRole.roleArn,
+        ExternalId: 'our-word',
+        RoleSessionName: 'leasehold',
+        DurationSeconds: '3600',
+      }),
+    ]);
+    expect(signed('AssumeRole')).toEqual(['AKIAROOT']);
+    expect(signed('CreateUser')).toEqual(Array.from({ length: 4 }, () => 'ASIA3600000'));
+  });
+
+  it('is another session before the one at hand ends', async () => {
+    stub.on('AssumeRole', session(240_000), session(3_600_000));
+    await create();
+    await create();
+    await create();
+    expect(signed('CreateUser')).toEqual(['ASIA240000', 'ASIA3600000', 'ASIA3600000']);
+  });
+
+  it('serves on to its end while the root gets no other', async () => {
+    stub.on('AssumeRole', session(240_000), refused('AccessDenied', 403), session(3_600_000));
+    await create();
+    await create();
+    await create();
+    expect(signed('CreateUser')).toEqual(['ASIA240000', 'ASIA240000', 'ASIA3600000']);
+  });
+
+  it("is refused with AWS's words where the root may not assume the role, and nothing was asked with it", async () => {
+    stub.on('AssumeRole', accessDenied);
+    const failure = (await failureOf(create())) as AwsFailure;
+    expect(failure).toMatchObject({ kind: 'refused', awsCode: 'AccessDenied', unanswered: false });
+    stub.on('AssumeRole', lost, lost, lost, lost);
+    expect(await failureOf(create())).toMatchObject({ kind: 'unsent', unanswered: false });
+    expect(signed('CreateUser')).toEqual([]);
+  });
+
+  it("draws on the account's budgets, and on the root's for assuming the role", async () => {
+    const drawn: string[] = [];
+    const budget: Budget = { take: async ({ budget: of }) => void drawn.push(of), answered: () => undefined };
+    accounts = accountsAt(stub.url, { budget });
+    const theirs = done(
+      `<Account>${account}</Account><Arn>arn:aws:sts::${account}:assumed-role/lender/leasehold</Arn>`,
+    );
+    stub.on('GetCallerIdentity', done(), theirs).on('AssumeRole', session(3_600_000));
+    await accounts.openOwn(rootSettings, byRole).identity();
+    await create();
+    expect(drawn).toEqual(['mount-mount:sts', '123456789012:sts', `${account}:sts`, `${account}:iam`]);
+  });
+
+  it('is dropped with its version, or with the version of the root', async () => {
+    const opened = (root: string, own: string) =>
+      accounts.openOwn({ ...rootSettings, version: root }, { ...none, version: own });
+    const [one, two, three] = [opened('1', '7'), opened('1', '8'), opened('2', '8')];
+    expect(opened('1', '7')).toBe(one);
+    accounts.keepOnly('mount', []);
+    accounts.keepOnlyOwn('mount', account, ['8'], ['2']);
+    expect(opened('2', '8')).toBe(three);
+    expect(opened('1', '8')).not.toBe(two);
+    expect(opened('1', '7')).not.toBe(one);
   });
 });

@@ -15,6 +15,7 @@ import {
 } from '@aws-sdk/client-sts';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { CredentialProvider } from './ambient-credentials.js';
+import { AssumedCredentials } from './assumed-credentials.js';
 import { type AttemptEnd, call, type CallClass, type CallRules, type Patience } from './aws-call.js';
 import { AwsRefused } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
@@ -30,10 +31,32 @@ export interface RootSettings {
   stsEndpoint: string;
   /** Used with `stsEndpoint` only. */
   stsRegion: string;
+  /** STS endpoints that are tried in this order where the one before does not say who we are, and the region of each. */
+  stsFallbackEndpoints: string[];
+  stsFallbackRegions: string[];
   /** Attempts after the first when AWS throttles, fails or is away; -1 for our default. */
   maxRetries: number;
   /** After a rotation: how much longer AWS may not know this key yet, milliseconds. */
   freshForMs?: number;
+}
+
+/**
+ * One version of the identity that a mount has in one account, beside its root: keys of that account, or a role there which the
+ * root assumes. '' where it has none of a thing; the secret in memory only.
+ */
+export interface OwnIdentity {
+  accountId: string;
+  version: string;
+  accessKey: string;
+  secretKey: string;
+  roleArn: string;
+  externalId: string;
+}
+
+/** A key that was lent. */
+interface LentKey {
+  accessKeyId: string;
+  secretAccessKey: string;
 }
 
 /**
@@ -90,12 +113,14 @@ const limits = { requestTimeoutMs: 10_000, connectTimeoutMs: 3_000, maxSockets: 
 const retriesWhileCreating = 5;
 // What destroys and reads fails soon: the lease's own back-off takes over.
 const retriesOtherwise = 3;
+/** How long an STS endpoint may take to say who we are, where there is another one to ask, milliseconds. */
+const candidateTimeoutMs = 3_000;
 /** AWS's quota of users per account, which it raises for nobody (aws-facts.md, "Limits"). */
 const awsUsersPerAccount = 5_000;
 // The SDK's handler would print to the console when its connections are used up.
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
-/** The accounts this process works in: one set of long-lived clients per mount and version of its root settings. */
+/** The accounts this process works in: one set of long-lived clients per mount and version of the identity it acts with there. */
 export class AwsAccounts {
   readonly #accounts = new Map<string, Map<string, AwsAccount>>();
   #ambient: CredentialProvider | undefined;
@@ -109,36 +134,66 @@ export class AwsAccounts {
 
   /** @throws {AwsRefused} when the settings cannot work: half a key pair, or an endpoint that is no URL */
   open(root: RootSettings): AwsAccount {
-    refuseUnlessUrl('iam_endpoint', root.iamEndpoint);
-    refuseUnlessUrl('sts_endpoint', root.stsEndpoint);
-    let versions = this.#accounts.get(root.mountId);
-    if (versions === undefined) this.#accounts.set(root.mountId, (versions = new Map<string, AwsAccount>()));
-    let account = versions.get(root.version);
-    if (account === undefined) {
-      account = new AwsAccount(root, this.surroundings, this.#credentials(root));
-      versions.set(root.version, account);
-    }
+    return this.#opened(root.mountId, root.version, () => {
+      refuseUnlessUrls(root);
+      return new AwsAccount(root, this.surroundings, this.#credentials(root));
+    });
+  }
+
+  /**
+   * The account of an identity of its own; endpoints, region and retries are the root's, whose session a role's credentials
+   * come from.
+   * @throws {AwsRefused} as `open`
+   */
+  openOwn(root: RootSettings, own: OwnIdentity): AwsAccount {
+    return this.#opened(`${root.mountId} ${own.accountId}`, `${own.version} ${root.version}`, () => {
+      refuseUnlessUrls(root);
+      const { accessKey, secretKey } = own;
+      const settings = { ...root, accessKey, secretKey, freshForMs: 0 };
+      const credentials =
+        own.roleArn === '' ? this.#credentials(settings) : new AssumedCredentials(this.open(root), own);
+      return new AwsAccount(settings, this.surroundings, credentials, own.accountId);
+    });
+  }
+
+  #opened(owner: string, version: string, make: () => AwsAccount): AwsAccount {
+    const known = this.#accounts.get(owner)?.get(version);
+    if (known) return known;
+    const account = make();
+    const versions = this.#accounts.get(owner) ?? new Map<string, AwsAccount>();
+    this.#accounts.set(owner, versions.set(version, account));
     return account;
   }
 
   /** Drops the clients of every version of a mount's root but those named; calls under way finish. */
   keepOnly(mountId: string, kept: string[]): void {
-    const versions = this.#accounts.get(mountId);
+    this.#keepOnly(mountId, (version) => kept.includes(version));
+  }
+
+  /** The same of a mount's own identities in one account: those are kept that are named, by way of the roots that are. */
+  keepOnlyOwn(mountId: string, accountId: string, kept: string[], keptRoots: string[]): void {
+    this.#keepOnly(`${mountId} ${accountId}`, (version) => {
+      const [own = '', root = ''] = version.split(' ');
+      return kept.includes(own) && keptRoots.includes(root);
+    });
+  }
+
+  #keepOnly(owner: string, isKept: (version: string) => boolean): void {
+    const versions = this.#accounts.get(owner);
     for (const [version, account] of versions ?? []) {
-      if (kept.includes(version)) continue;
+      if (isKept(version)) continue;
       versions?.delete(version);
       account.retire();
     }
-    if (versions?.size === 0) this.#accounts.delete(mountId);
+    if (versions?.size === 0) this.#accounts.delete(owner);
   }
 
   /** Drops everything; calls under way finish, and no connection is kept open after them. */
   close(): void {
-    for (const mountId of this.#accounts.keys()) this.keepOnly(mountId, []);
+    for (const owner of this.#accounts.keys()) this.#keepOnly(owner, () => false);
   }
 
-  #credentials(root: RootSettings): CredentialProvider {
-    const { accessKey: accessKeyId, secretKey: secretAccessKey } = root;
+  #credentials({ accessKey: accessKeyId, secretKey: secretAccessKey }: RootSettings): CredentialProvider {
     if (accessKeyId === '' && secretAccessKey === '') return (this.#ambient ??= this.surroundings.ambientCredentials());
     if (accessKeyId === '' || secretAccessKey === '') {
       throw new AwsRefused(
@@ -150,11 +205,14 @@ export class AwsAccounts {
   }
 }
 
-/** IAM and STS of one AWS account, seen with one version of a mount's root settings. Its fields hide the key. */
+/** IAM and STS of one AWS account, seen with one version of a mount's root or own identity there. Its fields hide the key. */
 export class AwsAccount {
   readonly usersPerAccount: number;
   readonly #iam: IAMClient;
-  readonly #sts: STSClient;
+  /** STS where it may be reached, in the order in which that is tried; a client for us there, or for another key. */
+  readonly #candidates: StsCandidate[];
+  readonly #assumed: AssumedCredentials | undefined;
+  #sts: StsCandidate;
   readonly #handler: NodeHttpHandler;
   readonly #patience: Patience;
   readonly #maxRetries: number;
@@ -167,7 +225,12 @@ export class AwsAccount {
   #underWay = 0;
   #retired = false;
 
-  constructor(root: RootSettings, surroundings: AwsSurroundings, credentials: CredentialProvider) {
+  constructor(
+    root: RootSettings,
+    surroundings: AwsSurroundings,
+    credentials: CredentialProvider | AssumedCredentials,
+    expectedAccountId = `mount-${root.mountId}`,
+  ) {
     const { requestTimeoutMs, connectTimeoutMs, maxSockets, backoffMs } = { ...limits, ...surroundings };
     const agent = { keepAlive: true, maxSockets };
     this.#handler = new NodeHttpHandler({
@@ -181,21 +244,28 @@ export class AwsAccount {
     this.#onCall = surroundings.onCall;
     this.#budget = surroundings.budget;
     this.usersPerAccount = surroundings.usersPerAccount ?? awsUsersPerAccount;
-    this.#accountId = `mount-${root.mountId}`;
+    this.#accountId = expectedAccountId;
     this.#freshUntil = performance.now() + (root.freshForMs ?? 0);
 
-    const region = root.region || surroundings.ambientRegion;
-    const client = (endpoint: string | undefined) => ({
-      credentials,
+    this.#assumed = credentials instanceof AssumedCredentials ? credentials : undefined;
+    const ours = credentials instanceof AssumedCredentials ? credentials.provide : credentials;
+    const client = (endpoint: string | undefined, whose: CredentialProvider) => ({
+      credentials: whose,
       requestHandler: this.#handler,
       maxAttempts: 1,
       retryMode: 'standard',
       // With an endpoint of one's own the SDK refuses to be told about FIPS or dual-stack ones by the environment.
       ...(endpoint && { endpoint, useFipsEndpoint: false, useDualstackEndpoint: false }),
     });
-    this.#iam = new IAMClient({ region, ...client(root.iamEndpoint || surroundings.defaultEndpoint) });
-    const stsRegion = (root.stsEndpoint !== '' && root.stsRegion) || region;
-    this.#sts = new STSClient({ region: stsRegion, ...client(root.stsEndpoint || surroundings.defaultEndpoint) });
+    const region = root.region || surroundings.ambientRegion;
+    const iamEndpoint = root.iamEndpoint || surroundings.defaultEndpoint;
+    this.#iam = new IAMClient({ region: iamEndpoint ? iamRegionOf(region) : region, ...client(iamEndpoint, ours) });
+    this.#candidates = stsPlaces(root, region).map(({ endpoint, region: stsRegion }) => {
+      const clientOf = (whose: CredentialProvider) =>
+        new STSClient({ region: stsRegion, ...client(endpoint || surroundings.defaultEndpoint, whose) });
+      return { name: endpoint || `STS of ${stsRegion}`, isNamed: endpoint !== '', client: clientOf(ours), clientOf };
+    });
+    this.#sts = this.#candidates[0]!;
   }
 
   /**
@@ -206,6 +276,13 @@ export class AwsAccount {
   async identity(prefix?: string): Promise<CallerIdentity> {
     const answer = await (this.#identity ??= this.#askIdentity());
     if (answer instanceof AwsFailure) throw answer.toError(prefix);
+    return answer;
+  }
+
+  /** The same, for who is to make one call of it. @throws {AwsFailure} */
+  async identified(): Promise<CallerIdentity> {
+    const answer = await (this.#identity ??= this.#askIdentity());
+    if (answer instanceof AwsFailure) throw answer;
     return answer;
   }
 
@@ -223,16 +300,49 @@ export class AwsAccount {
   }
 
   /** One STS call under our own retry rules. @throws {AwsFailure} */
-  sts<I extends StsInput, O extends StsOutput>(
-    Command: new (input: I) => StsCommandOf<I, O, STSClientResolvedConfig, StsInput, StsOutput>,
+  async sts<I extends StsInput, O extends StsOutput>(
+    Command: StsCommand<I, O>,
     input: I,
     rules: CallRules = {},
   ): Promise<O> {
-    return this.#call('sts', Command, rules, (abortSignal, atTheWire) => {
-      const command = new Command(input);
-      command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
-      return this.#sts.send(command, { abortSignal });
-    });
+    // Which of several endpoints serves is found out with the question who we are.
+    if (this.#candidates.length > 1) await this.identified();
+    try {
+      return await this.#stsBy(this.#sts.client, Command, input, rules);
+    } catch (error) {
+      const isAway = error instanceof AwsFailure && (error.kind === 'unsent' || error.kind === 'unanswered');
+      if (isAway && this.#candidates.length > 1) this.#identity = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Who asks STS, where we do, with a key that was lent: each call is one question whether AWS accepts it. Its client is made
+   * for it alone, shares our connections and is kept by nobody else.
+   */
+  holderOf(key: LentKey): (rules: CallRules) => Promise<unknown> {
+    const client = this.#sts.clientOf(() => Promise.resolve(key));
+    return (rules) => this.#stsBy(client, GetCallerIdentityCommand, {}, rules, false);
+  }
+
+  #stsBy<I extends StsInput, O extends StsOutput>(
+    client: STSClient,
+    Command: StsCommand<I, O>,
+    input: I,
+    rules: CallRules,
+    isOurs = true,
+  ): Promise<O> {
+    return this.#call(
+      'sts',
+      Command,
+      rules,
+      (abortSignal, atTheWire) => {
+        const command = new Command(input);
+        command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
+        return client.send(command, { abortSignal });
+      },
+      isOurs,
+    );
   }
 
   /** Keeps working for whoever still holds it, but without idle connections. */
@@ -246,6 +356,7 @@ export class AwsAccount {
     Command: { name: string },
     rules: CallRules,
     attempt: Parameters<typeof call<O>>[0],
+    isOurs = true,
   ): Promise<O> {
     const action = Command.name.replace(/Command$/, '');
     const budget = `${this.#accountId}:${service}`;
@@ -262,9 +373,11 @@ export class AwsAccount {
     const isYoung = (refusal: AwsFailure) =>
       (refusal.awsCode === 'InvalidClientTokenId' && performance.now() < this.#freshUntil) ||
       (rules.isYoung?.(refusal) ?? false);
+    const patience = { ...this.#patience, ...(rules.fence && { retries }), ...rules.patience };
     this.#underWay++;
     try {
-      return await call(attempt, rules.fence ? { ...this.#patience, retries } : this.#patience, {
+      if (isOurs) await this.#assumed?.refresh(by);
+      return await call(attempt, patience, {
         ...rules,
         isYoung,
         awaitTurn,
@@ -279,16 +392,76 @@ export class AwsAccount {
   /** A failure is handed to everybody who asked, and is forgotten: each tells it in the words of its own purpose. */
   async #askIdentity(): Promise<CallerIdentity | AwsFailure> {
     try {
-      const { Account: accountId, Arn: arn } = await this.sts(GetCallerIdentityCommand, {}, { by: 'upkeep' });
-      if (!accountId || !arn) throw AwsFailure.unreadable();
-      this.#accountId = accountId;
-      return { accountId, arn, partition: arn.split(':')[1] ?? '' };
+      return await this.#firstToIdentify();
     } catch (error) {
       this.#identity = undefined;
       if (error instanceof AwsFailure) return error;
       throw error;
     }
   }
+
+  /** Asks one candidate after the other; the first that says who we are serves from then on (contract.md 2.1). */
+  async #firstToIdentify(): Promise<CallerIdentity> {
+    const failures: { at: string; failure: AwsFailure }[] = [];
+    const last = this.#candidates.at(-1);
+    for (const candidate of this.#candidates) {
+      // Where there is another one, it is not worth waiting for this one.
+      const patience = candidate === last ? {} : { patience: { retries: 0, requestTimeoutMs: candidateTimeoutMs } };
+      try {
+        const { Account: accountId, Arn: arn } = await this.#stsBy(
+          candidate.client,
+          GetCallerIdentityCommand,
+          {},
+          { by: 'upkeep', ...patience },
+        );
+        if (!accountId || !arn) throw AwsFailure.unreadable();
+        this.#sts = candidate;
+        this.#accountId = accountId;
+        return { accountId, arn, partition: arn.split(':')[1] ?? '' };
+      } catch (error) {
+        if (!(error instanceof AwsFailure) || error.kind === 'over_budget') throw error;
+        failures.push({ at: candidate.name, failure: error });
+      }
+    }
+    if (this.#candidates.some(({ isNamed }) => isNamed)) throw AwsFailure.noStsClient(failures);
+    throw failures[0]!.failure;
+  }
+}
+
+/** STS at one endpoint. */
+interface StsCandidate {
+  /** For people. */
+  name: string;
+  /** Named by whoever configured the mount, not derived from the region. */
+  isNamed: boolean;
+  client: STSClient;
+  clientOf: (whose: CredentialProvider) => STSClient;
+}
+
+type StsCommand<I extends StsInput, O extends StsOutput> = new (
+  input: I,
+) => StsCommandOf<I, O, STSClientResolvedConfig, StsInput, StsOutput>;
+
+/** Where STS is to be looked for, and in which region: '' = where it is for that region (contract.md 2.1). */
+function stsPlaces(root: RootSettings, region: string): { endpoint: string; region: string }[] {
+  const first = { endpoint: root.stsEndpoint, region: (root.stsEndpoint !== '' && root.stsRegion) || region };
+  const others = root.stsFallbackEndpoints.map((endpoint, nth) => ({
+    endpoint,
+    region: root.stsFallbackRegions[nth] || region,
+  }));
+  return [first, ...others];
+}
+
+/**
+ * The region that IAM's requests are signed for, which is one per partition. Where the endpoint is derived from the region the SDK
+ * knows it by itself; with an endpoint of one's own it would sign for the region named, which IAM refuses.
+ */
+function iamRegionOf(region: string): string {
+  if (!/^[a-z\d-]+$/.test(region)) return region;
+  const { endpointProvider } = new IAMClient({ region }).config;
+  const { properties } = endpointProvider({ Region: region, UseFIPS: false, UseDualStack: false });
+  const [scheme] = (properties?.authSchemes ?? []) as { signingRegion?: string }[];
+  return scheme?.signingRegion ?? region;
 }
 
 // The lowest priority of the last step: behind signing and next to the socket.
@@ -298,6 +471,12 @@ function through(atTheWire: <R>(send: () => Promise<R>) => Promise<R>) {
   return <Args, Result>(next: (args: Args) => Promise<Result>) =>
     (args: Args) =>
       atTheWire(() => next(args));
+}
+
+function refuseUnlessUrls({ iamEndpoint, stsEndpoint, stsFallbackEndpoints }: RootSettings): void {
+  refuseUnlessUrl('iam_endpoint', iamEndpoint);
+  refuseUnlessUrl('sts_endpoint', stsEndpoint);
+  for (const endpoint of stsFallbackEndpoints) refuseUnlessUrl('sts_fallback_endpoints', endpoint);
 }
 
 function refuseUnlessUrl(field: string, endpoint: string): void {

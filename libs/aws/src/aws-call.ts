@@ -28,6 +28,8 @@ export interface CallRules {
   calls?: number;
   /** Tells a refusal that is only AWS lagging behind itself (aws-facts.md, "Eventual consistency") from a real one. */
   isYoung?: (refusal: AwsFailure) => boolean;
+  /** What of the usual patience it does not share. */
+  patience?: Partial<Patience>;
   /** Lets an attempt go when its turn has come. @throws {OverBudget} when that is not within the time, in milliseconds */
   awaitTurn?: (withinMs: number) => Promise<void> | undefined;
   /** Hears how every single attempt ended. */

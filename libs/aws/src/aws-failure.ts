@@ -88,6 +88,16 @@ export class AwsFailure extends Error {
     return AwsFailure.onTheWay('unanswered', detail, true);
   }
 
+  /** No endpoint of STS said who we are (contract.md 2.1); worth another try where that is true of one of them. */
+  static noStsClient(failures: { at: string; failure: AwsFailure }[]): AwsFailure {
+    const { failure } = failures.find(({ failure: { kind } }) => kind !== 'refused') ?? failures[0]!;
+    const texts = failures.map(
+      ({ at, failure: { awsCode, detail } }) => `${at}: ${awsCode && `${awsCode}: `}${detail}`,
+    );
+    const message = `could not obtain sts client: ${texts.join('; ')}`;
+    return new AwsFailure(failure.kind, failure.awsCode, message, message, failure.unanswered);
+  }
+
   private static byAws(code: string, awsMessage: string, metadata: NonNullable<SdkError['$metadata']>): AwsFailure {
     // SignatureDoesNotMatch quotes the whole canonical request, session token included.
     const detail = (awsMessage.split('\n\nThe Canonical String')[0] ?? '').trimEnd();

@@ -149,6 +149,8 @@ export const rootSettings: RootSettings = {
   iamEndpoint: '',
   stsEndpoint: '',
   stsRegion: '',
+  stsFallbackEndpoints: [],
+  stsFallbackRegions: [],
   maxRetries: -1,
 };
 

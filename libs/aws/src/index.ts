@@ -12,6 +12,7 @@ export {
   type AwsSurroundings,
   type Budget,
   type CallerIdentity,
+  type OwnIdentity,
   type RootSettings,
 } from './aws-account.js';
 export { awsEnv, surroundingsOf } from './aws.env.js';
@@ -28,5 +29,6 @@ export {
   type IamUserRecord,
 } from './iam-user.js';
 export { sessionToken } from './session-token.js';
+export { keyAcceptance } from './key-acceptance.js';
 export type { StsCredential } from './sts-credential.js';
 export { countUsers, type ListedUser, listUsers, userExists } from './users.js';

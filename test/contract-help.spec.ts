@@ -22,6 +22,8 @@ describe('help', () => {
     expect(text).toMatch(/^## DESCRIPTION\n\n[^]+\n## PATHS\n\n/);
     expect(text.match(/^ {4}\^.*\$$/gm)).toEqual([
       String.raw`    ^(creds|sts)/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+      '    ^config/accounts$',
+      String.raw`    ^config/accounts/(?P<account_id>\w+)$`,
       '    ^config/lease$',
       '    ^config/root$',
       '    ^roles$',
@@ -35,12 +37,14 @@ describe('help', () => {
   it.each([
     ['config/root', '^config/root$', ['access_key (string)', 'max_retries (int)', 'sts_fallback_regions (slice)']],
     ['config/lease', '^config/lease$', ['lease (string)', 'lease_max (string)']],
+    ['config/accounts', '^config/accounts$', []],
+    ['config/accounts/012345678901', '^config/accounts/', ['secret_key (string)', 'role_arn (string)']],
     ['roles', '^roles$', []],
     ['roles/', '^roles$', []],
     ['roles/any', '^roles/', ['iam_tags (keypair)', 'default_sts_ttl (duration (sec))', 'arn (string) (DEPRECATED)']],
     ['roles/any/validate', '^roles/', ['mfa_serial_number (string)', 'max_user_ttl (duration (sec))']],
     ['roles/any/trial', '^roles/', ['path (string)', 'mfa_code (string)']],
-    ['creds/any', '^(creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)']],
+    ['creds/any', '^(creds|sts)/', ['ttl (duration (sec))', 'role_arn (string)', 'ready (bool)']],
     ['sts/any', '^(creds|sts)/', ['role_session_name (string)']],
   ])('explains %s', async (path, route, parameters) => {
     const { status, body } = await help(`team/aws/${path}`);

@@ -4,6 +4,7 @@ import type { World } from './world.js';
 const tables = {
   mounts: '*',
   root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at',
+  account_identities: '*',
   roles: '*',
   tokens: '*',
   wrapped_answers: '*',

@@ -13,6 +13,7 @@ import { AppRolePath } from './auth/approle-path.js';
 import { AuthMethods } from './auth/auth-methods.js';
 import { TokenPath } from './auth/token-path.js';
 import { TokenRolesPath } from './auth/token-roles-path.js';
+import { ConfigAccounts } from './aws/config-accounts.js';
 import { ConfigLease } from './aws/config-lease.js';
 import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
@@ -52,7 +53,7 @@ const core = [
   AppRolePath,
   WrappingPath,
 ];
-const engine = [ConfigRoot, ConfigLease, RolesPath, RoleTrial, CredentialsPath];
+const engine = [ConfigRoot, ConfigAccounts, ConfigLease, RolesPath, RoleTrial, CredentialsPath];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
   provide: name,

@@ -2,7 +2,14 @@ import { Injectable } from '@nestjs/common';
 import { type AwsAccount, AwsAccounts, AwsRefused, type ListedUser, listUsers, userExists } from '#libs/aws';
 import { CodedError } from '#libs/contracts';
 import type { LeaseState } from '#libs/leases';
-import { defaultTemplate, type Mount, Mounts, RootConfigs } from '#libs/roles';
+import {
+  AccountIdentities,
+  defaultTemplate,
+  type Mount,
+  Mounts,
+  type OpenedRootConfig,
+  RootConfigs,
+} from '#libs/roles';
 import { EntityManager } from 'typeorm';
 
 /** A row whose lease has not ended, as the database remembers it. */
@@ -16,14 +23,14 @@ export interface LivingRow {
   isDue: boolean;
 }
 
-/** What of one mount the database says and what AWS says. */
+/** What the database says of one mount and what AWS says, by one of the mount's identities there. */
 export interface MountComparison {
   path: string;
-  /** Null when AWS did not tell who the root credentials are. */
+  /** Null when AWS did not tell whose the credentials are. */
   accountId: string | null;
   existing: LivingRow[];
   missing: LivingRow[];
-  /** Living rows that AWS told nothing of, or that are in another account than `config/root` names now. */
+  /** Living rows that AWS told nothing of, or that are in an account of which the mount has no credentials now. */
   unknown: LivingRow[];
   /** Users with names like ours that no row names, and those whose row says that they have ended. */
   unexplained: ListedUser[];
@@ -42,17 +49,40 @@ export class Comparison {
     private readonly manager: EntityManager,
     private readonly mounts: Mounts,
     private readonly rootConfigs: RootConfigs,
+    private readonly identities: AccountIdentities,
     private readonly accounts: AwsAccounts,
   ) {}
 
   async execute(): Promise<MountComparison[]> {
     const compared: MountComparison[] = [];
-    for (const mount of await this.mounts.list()) compared.push(await this.compare(mount));
+    for (const mount of await this.mounts.list()) compared.push(...(await this.compareMount(mount)));
     return compared;
   }
 
-  private async compare(mount: Mount): Promise<MountComparison> {
+  /** One for its root, and one for each account in which it has an identity of its own. */
+  private async compareMount(mount: Mount): Promise<MountComparison[]> {
     const rows = await this.livingRows(mount.id);
+    const root = await this.rootConfigs.open(mount.id);
+    const settings = { ...root.settings, ...root };
+    const accounts = await this.identities.accounts(mount.id);
+    const owns = (await Promise.all(accounts.map((id) => this.identities.open(mount.id, id)))).flatMap(
+      (own) => own ?? [],
+    );
+    const others = rows.filter((row) => owns.every((own) => own.accountId !== row.accountId));
+    const compared = [await this.compare(mount, others, root, () => this.accounts.open(settings))];
+    for (const own of owns) {
+      const ofOwn = rows.filter((row) => row.accountId === own.accountId);
+      compared.push(await this.compare(mount, ofOwn, root, () => this.accounts.openOwn(settings, own)));
+    }
+    return compared;
+  }
+
+  private async compare(
+    mount: Mount,
+    rows: LivingRow[],
+    root: OpenedRootConfig,
+    open: () => AwsAccount,
+  ): Promise<MountComparison> {
     const found: MountComparison = {
       path: mount.path,
       accountId: null,
@@ -64,13 +94,14 @@ export class Comparison {
       gaps: [],
     };
     try {
-      const root = await this.rootConfigs.open(mount.id);
-      const account = this.accounts.open({ ...root.settings, ...root });
+      const account = open();
       found.accountId = (await account.identity()).accountId;
       const ours = rows.filter((row) => row.accountId === found.accountId);
       found.unknown = rows.filter((row) => row.accountId !== found.accountId);
       if (found.unknown.length > 0) {
-        found.gaps.push('Some leases are in another account than config/root names now; they were not looked for.');
+        found.gaps.push(
+          'Some leases are in another account than the credentials are of now; they were not looked for.',
+        );
       }
       const listed = await this.list(account, found);
       const names = listed && new Set(listed.map((user) => user.name.toLowerCase()));

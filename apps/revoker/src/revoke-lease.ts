@@ -1,8 +1,8 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { type AwsAccount, AwsAccounts, AwsRefused, destroyIamUser, followAccessKey } from '#libs/aws';
+import { type AwsAccount, AwsRefused, destroyIamUser, followAccessKey } from '#libs/aws';
 import { CodedError } from '#libs/contracts';
 import { type Lease, LEASE_TIMING, type LeaseTiming, type Outcome, Revoking } from '#libs/leases';
-import { RootConfigs } from '#libs/roles';
+import { KeptIdentities } from './kept-identities.js';
 import { RevokerFigures } from './revoker-figures.js';
 
 /**
@@ -15,8 +15,7 @@ export class RevokeLease {
 
   constructor(
     private readonly revoking: Revoking,
-    private readonly rootConfigs: RootConfigs,
-    private readonly accounts: AwsAccounts,
+    private readonly identities: KeptIdentities,
     private readonly figures: RevokerFigures,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
@@ -64,24 +63,14 @@ export class RevokeLease {
     return { kind: 'absent', wasHeld };
   }
 
-  /** The account that the lease is in, by the mount's current root or by one that is kept for it. */
+  /** The account that the lease is in, by an identity that the mount has there or that is kept for it. */
   private async accountOf(lease: Lease): Promise<AwsAccount> {
-    const kept = await this.rootConfigs.openAll(lease.mountId);
-    this.accounts.keepOnly(
-      lease.mountId,
-      kept.map((root) => root.version),
-    );
-    const [current, ...previous] = kept;
-    const candidates = [
-      current!,
-      ...previous.filter((root) => root.accountId === lease.accountId || root.version === lease.rootVersion),
-    ];
     let refusal: unknown;
-    for (const root of candidates) {
-      const account = this.accounts.open({ ...root.settings, ...root });
+    for await (const way of this.identities.waysTo(lease)) {
       try {
+        const account = way.open();
         const identity = await account.identity();
-        await this.rootConfigs.noteIdentity(root, identity);
+        await way.note?.(identity);
         if (identity.accountId === lease.accountId) return account;
       } catch (error) {
         refusal ??= error;
@@ -90,8 +79,8 @@ export class RevokeLease {
     if (refusal) throw refusal;
     throw new AwsRefused(
       '',
-      `The lease belongs to account ${lease.accountId}, and config/root now names another one: ` +
-        'give the mount credentials of that account, or drop the lease with revoke-force.',
+      `The lease belongs to account ${lease.accountId}, and neither config/root nor config/accounts/${lease.accountId} has ` +
+        'credentials of it: write them there, or drop the lease with revoke-force.',
       { permanent: true },
     );
   }

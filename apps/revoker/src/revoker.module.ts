@@ -6,6 +6,7 @@ import { type EventSink, Metrics } from '#libs/runtime';
 import { AlarmProcessor } from './alarm.processor.js';
 import { Dispatch } from './dispatch.js';
 import { EVENT_SINK, EventRelay } from './event-relay.js';
+import { KeptIdentities } from './kept-identities.js';
 import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
 import { RevokerFigures } from './revoker-figures.js';
@@ -33,6 +34,7 @@ export class RevokerModule implements OnApplicationShutdown {
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       providers: [
         Dispatch,
+        KeptIdentities,
         Lanes,
         RevokeLease,
         RevokerFigures,

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { Keyring } from '#libs/access';
 import { EndingTokens, LEASE_TIMING, type LeaseTiming, Sweeping } from '#libs/leases';
-import { Mounts, RootConfigs } from '#libs/roles';
+import { AccountIdentities, Mounts, RootConfigs } from '#libs/roles';
 import { Dispatch } from './dispatch.js';
 
 /** A pass; in how many milliseconds it wants its next turn, where that is sooner than the sweep's. */
@@ -27,6 +27,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly sweeping: Sweeping,
     private readonly mounts: Mounts,
     private readonly rootConfigs: RootConfigs,
+    private readonly identities: AccountIdentities,
     private readonly keyring: Keyring,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
@@ -78,6 +79,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
+    await this.step('forget keys of accounts', () => this.identities.forgetUnneeded());
     await this.step('seal again under the newest term', () => this.sealAgain());
     await this.step('forget old rows', () => this.sweeping.forget());
   }

@@ -58,7 +58,7 @@ export class Lease {
   @Column('bigint', { name: 'role_version' })
   roleVersion!: string;
 
-  /** Version of `config/root` it was issued with; 0 = nothing configured. */
+  /** Version of what it was issued with: of `config/root`, 0 = nothing configured, or of the account's own identity. */
   @Column('bigint', { name: 'root_version' })
   rootVersion!: string;
 

@@ -1,3 +1,14 @@
+/** Whether this is the id of an AWS account: twelve digits. */
+export function isAccountId(text: string): boolean {
+  return /^\d{12}$/.test(text);
+}
+
+/** The account that an ARN is of, or null where it does not say. */
+export function accountOfArn(arn: string): string | null {
+  const [, , , , accountId = ''] = arn.split(':');
+  return isAccountId(accountId) ? accountId : null;
+}
+
 /** The parts of an Amazon Resource Name that the role rules look at; `resource` may itself hold colons and slashes. */
 export interface Arn {
   partition: string;

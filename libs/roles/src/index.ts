@@ -1,3 +1,6 @@
+export * from './account-identities.js';
+export * from './account-identity.entity.js';
+export { accountOfArn } from './arn.js';
 export * from './credential-request.js';
 export * from './freezes.js';
 export * from './mount.entity.js';

@@ -169,11 +169,13 @@ export class Mounts {
       await manager.query(`delete from freezes where mount_id = any($1)`, [ids]);
       // A tombstone may still need the root keys for a look or two, and so may an intent whose statement began before
       // the end of the mount was committed.
-      await manager.query(
-        `delete from root_configs
-         where mount_id in (select id from mounts where removed_at < now() - interval '1 minute')
-           and not exists (select 1 from leases where mount_id = root_configs.mount_id and due_at is not null)`,
-      );
+      for (const table of ['root_configs', 'account_identities']) {
+        await manager.query(
+          `delete from ${table} kept
+           where mount_id in (select id from mounts where removed_at < now() - interval '1 minute')
+             and not exists (select 1 from leases where mount_id = kept.mount_id and due_at is not null)`,
+        );
+      }
       return gone.map((mount) => mount.path);
     });
   }

@@ -289,3 +289,28 @@ describe("the TTLs of a user's keys", () => {
     expect(writeRole(timed, { arn: roleArn })).not.toHaveProperty('defaultUserTtlSeconds');
   });
 });
+
+describe('ready and account_id', () => {
+  const role = writeRole(null, {
+    credentialType: 'iam_user',
+    policyArns: [policyArn],
+    ready: true,
+    accountId: '012345678901',
+  });
+
+  it('are kept until they are written again, and absent where they say nothing', () => {
+    expect(writeRole(role, { userPath: '/team/' })).toMatchObject({ ready: true, accountId: '012345678901' });
+    const neither = JSON.stringify(writeRole(role, { ready: false, accountId: '' }));
+    for (const name of ['ready', 'accountId']) expect(neither).not.toContain(name);
+  });
+
+  it('outlive a legacy write, whose clients know nothing of them', () => {
+    expect(writeRole(role, { policy })).toMatchObject({ legacy: 'policy', ready: true, accountId: '012345678901' });
+  });
+
+  it.each(['12345678901', '0123456789012', '01234567890a', ' '])('are refused where the account is %j', (accountId) => {
+    const text = 'account_id must be the twelve digits of an AWS account, or empty';
+    expect(() => writeRole(role, { accountId })).toThrow(new InvalidRequest(text));
+    expect(() => writeRole(role, { policy, accountId })).toThrow(new InvalidRequest(text));
+  });
+});

@@ -1,5 +1,5 @@
 import { type CredentialType, goQuote, InvalidRequest } from '#libs/contracts';
-import { faultOfIamArn } from './arn.js';
+import { faultOfIamArn, isAccountId } from './arn.js';
 import { waysToOutlive } from './iam-power.js';
 import { faultsOfTemplates } from './identity-template.js';
 import { legacyRole } from './legacy-role.js';
@@ -32,6 +32,10 @@ export interface RoleDefinition {
   maxUserTtlSeconds?: number;
   /** How many leases that have not ended the role may have at once; absent = any number. Not of Vault's. */
   maxLeases?: number;
+  /** Whether answers wait until AWS accepts the new key of an IAM user, where who asks does not say. Not of Vault's. */
+  ready?: boolean;
+  /** The account whose own identity, of `config/accounts`, lends; absent = the mount's root. Not of Vault's. */
+  accountId?: string;
   /** Which of the 0.6 fields shows this role, when it was last written through one of them. */
   legacy: 'policy' | 'arn' | null;
 }
@@ -56,6 +60,9 @@ export interface RoleWrite {
   maxUserTtlSeconds?: number;
   /** 0 takes the limit away. */
   maxLeases?: number;
+  ready?: boolean;
+  /** Empty takes it away. */
+  accountId?: string;
   /** Legacy; null and empty count as not sent, since hvac sends both legacy keys and one of them null. */
   policy?: string | null;
   /** Legacy, as `policy`: what the value is decides, not under which of the two names it came. */
@@ -66,7 +73,10 @@ export interface RoleWrite {
 type Draft = Omit<RoleDefinition, 'credentialTypes'> & { credentialTypes: string[] };
 
 /** What Vault's roles do not have: a write in the 0.6 form, whose clients write the whole role every time, leaves it alone. */
-type OwnFields = Pick<RoleDefinition, 'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds'>;
+type OwnFields = Pick<
+  RoleDefinition,
+  'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds' | 'ready' | 'accountId'
+>;
 
 /** Something wrong with a write; `bare`: where nothing else is wrong it is told without the words around a list. */
 interface Fault {
@@ -126,9 +136,10 @@ export function writeRole(
     if (beside) {
       throw new InvalidRequest(`cannot supply deprecated role or policy parameters with ${beside[1]}`);
     }
-    const { maxLeases, ...ofUsers } = own;
+    const { defaultUserTtlSeconds, maxUserTtlSeconds, ...whatever } = own;
     const given = legacyRole(legacy);
-    const role = { ...given, ...(given.credentialTypes.includes('iam_user') && ofUsers), maxLeases };
+    const lendsUsers = given.credentialTypes.includes('iam_user');
+    const role = { ...given, ...(lendsUsers && { defaultUserTtlSeconds, maxUserTtlSeconds }), ...whatever };
     refuseAny([...faults, ...listed([...faultsOfTemplates(role), ...faultsOfSizes(role)])]);
     return role;
   }
@@ -162,7 +173,8 @@ function refuseAny(faults: Fault[]): void {
 }
 
 function ownFields(existing: RoleDefinition | null, write: RoleWrite): { own: OwnFields; faults: Fault[] } {
-  const valueOf = (field: keyof OwnFields) => write[field] ?? existing?.[field] ?? 0;
+  const valueOf = (field: 'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds') =>
+    write[field] ?? existing?.[field] ?? 0;
   const [most, ttl, maxTtl] = [valueOf('maxLeases'), valueOf('defaultUserTtlSeconds'), valueOf('maxUserTtlSeconds')];
   const faults: Fault[] = [];
   if (most < 0 || most > largestMaxLeases) {
@@ -172,7 +184,13 @@ function ownFields(existing: RoleDefinition | null, write: RoleWrite): { own: Ow
   if (maxTtl > 0 && ttl > maxTtl) {
     faults.push({ text: '"default_user_ttl" value must be less than or equal to "max_user_ttl" value' });
   }
+  const accountId = write.accountId ?? existing?.accountId ?? '';
+  if (accountId !== '' && !isAccountId(accountId)) {
+    faults.push({ text: 'account_id must be the twelve digits of an AWS account, or empty', bare: true });
+  }
   const own = {
+    ...((write.ready ?? existing?.ready) && { ready: true }),
+    ...(accountId !== '' && { accountId }),
     ...(most !== 0 && { maxLeases: most }),
     ...(ttl !== 0 && { defaultUserTtlSeconds: ttl }),
     ...(maxTtl !== 0 && { maxUserTtlSeconds: maxTtl }),

@@ -3,7 +3,7 @@ import { faultOfIamArn } from './arn.js';
 import { iamName } from './iam-name.js';
 import { faultsOfTemplates, withShortestValues } from './identity-template.js';
 import type { RoleDefinition } from './role-definition.js';
-import type { RoleSetting } from './role-setting.js';
+import { actsTemporarily, type RoleSetting } from './role-setting.js';
 import { checkTemplateFor } from './username-template.js';
 
 /** A role, also one whose credential type is none of ours. */
@@ -174,13 +174,12 @@ function faultsOfArns(role: Limited, partition: string | undefined): string[] {
   return faults;
 }
 
-function faultsOfIdentity(role: Limited, { isTemporary }: RoleSetting): string[] {
-  if (!isTemporary) return [];
+function faultsOfIdentity(role: Limited, setting: RoleSetting): string[] {
+  if (!actsTemporarily(role, setting)) return [];
+  const works = `this mount works with temporary credentials${role.accountId ? ` in account ${role.accountId}` : ''}`;
   const [type = ''] = role.credentialTypes;
   if (type === 'federation_token' || type === 'session_token') {
-    return [
-      `a ${type} is given for the long-term keys of an IAM user only, and this mount works with temporary credentials`,
-    ];
+    return [`a ${type} is given for the long-term keys of an IAM user only, and ${works}`];
   }
   if (type !== 'assumed_role') return [];
   return (
@@ -192,7 +191,7 @@ function faultsOfIdentity(role: Limited, { isTemporary }: RoleSetting): string[]
     .filter(([, seconds]) => seconds > limits.chainedSeconds)
     .map(
       ([field, seconds]) =>
-        `${field} of ${seconds} s cannot be had: this mount works with temporary credentials, and a role that is assumed ` +
+        `${field} of ${seconds} s cannot be had: ${works}, and a role that is assumed ` +
         `with those of another one ends after ${limits.chainedSeconds} s at most (role chaining)`,
     );
 }

@@ -19,10 +19,12 @@ export function roleToWire(role: RoleDefinition): Record<string, unknown> {
     role_arns: role.roleArns,
     session_tags: role.sessionTags,
     user_path: role.userPath,
-    // Ours: clients that compare what they wrote with what they read see it only where somebody has set it.
+    // Ours: clients that compare what they wrote with what they read see them only where somebody has set them.
     ...(role.maxLeases ? { max_leases: role.maxLeases } : {}),
     ...(role.defaultUserTtlSeconds ? { default_user_ttl: role.defaultUserTtlSeconds } : {}),
     ...(role.maxUserTtlSeconds ? { max_user_ttl: role.maxUserTtlSeconds } : {}),
+    ...(role.ready ? { ready: true } : {}),
+    ...(role.accountId ? { account_id: role.accountId } : {}),
     ...legacyKey(role),
   };
 }

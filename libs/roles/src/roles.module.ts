@@ -1,5 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { AccountIdentities } from './account-identities.js';
+import { AccountIdentity } from './account-identity.entity.js';
 import { Freezes } from './freezes.js';
 import { Mount } from './mount.entity.js';
 import { Mounts } from './mounts.js';
@@ -8,10 +10,10 @@ import { Roles } from './roles.js';
 import { RootConfig } from './root-config.entity.js';
 import { RootConfigs } from './root-configs.js';
 
-/** Mounts, their root configurations and their roles, and what an operator has frozen of them. */
+/** Mounts, their identities at AWS and their roles, and what an operator has frozen of them. */
 @Module({
-  imports: [TypeOrmModule.forFeature([Mount, Role, RootConfig])],
-  providers: [Freezes, Mounts, Roles, RootConfigs],
-  exports: [Freezes, Mounts, Roles, RootConfigs],
+  imports: [TypeOrmModule.forFeature([AccountIdentity, Mount, Role, RootConfig])],
+  providers: [AccountIdentities, Freezes, Mounts, Roles, RootConfigs],
+  exports: [AccountIdentities, Freezes, Mounts, Roles, RootConfigs],
 })
 export class RolesModule {}

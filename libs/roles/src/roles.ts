@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
 import { EntityManager, IsNull } from 'typeorm';
+import { AccountIdentity } from './account-identity.entity.js';
 import { freezes } from './freezes.js';
 import { type RoleDefinition, type RoleWrite, warningsOf, writeRole } from './role-definition.js';
 import { settingOf } from './role-setting.js';
@@ -80,7 +81,8 @@ export class Roles {
     }
     const existing = await manager.findOneBy(Role, { mountId, name });
     const root = await manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
-    const setting = settingOf(root, name);
+    const own = await manager.findBy(AccountIdentity, { mountId, supersededAt: IsNull() });
+    const setting = settingOf(root, name, own);
     const definition = writeRole(existing?.definition ?? null, write, setting);
     return { definition, warnings: warningsOf(definition, setting) };
   }

@@ -5,7 +5,7 @@ import { type Mount, Roles, roleToWire, type RoleWrite, type WrittenRole } from 
 import { z } from 'zod';
 import { noContentOrWarnings, withData, withKeys } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
-import { commaListField, durationField, intField, keyValueField, stringField } from '../wire/fields.js';
+import { boolField, commaListField, durationField, intField, keyValueField, stringField } from '../wire/fields.js';
 
 /** The names that a role may have, as a group of a path (contract.md 2). */
 export const rolePattern = String.raw`(?P<name>\w(([\w-.@]+)?\w)?)`;
@@ -31,6 +31,12 @@ const body = z.object({
   default_user_ttl: durationField().describe("TTL of a user's keys; 0: the one of config/lease."),
   max_user_ttl: durationField().describe('Their longest life, renewals included; 0: the one of config/lease.'),
   max_leases: intField().describe('Most leases that it may have at once, 0 for any number; requests beyond get 429.'),
+  ready: boolField().describe(
+    'Whether answers wait until AWS accepts the key of an IAM user, where none says otherwise.',
+  ),
+  account_id: stringField().describe(
+    'The AWS account whose credentials, of config/accounts, lend; empty: config/root.',
+  ),
   policy: stringField().meta({ deprecated: true }).describe('A policy as JSON; use policy_document.'),
   arn: stringField()
     .meta({ deprecated: true })
@@ -56,6 +62,8 @@ const shown = z.strictObject({
   max_leases: z.int().optional(),
   default_user_ttl: z.int().optional(),
   max_user_ttl: z.int().optional(),
+  ready: z.literal(true).optional(),
+  account_id: z.string().optional(),
   policy: z.string().optional(),
   arn: z.string().optional(),
 });
@@ -173,6 +181,8 @@ function toWrite(fields: z.output<typeof body>): RoleWrite {
     defaultUserTtlSeconds: fields.default_user_ttl,
     maxUserTtlSeconds: fields.max_user_ttl,
     maxLeases: fields.max_leases,
+    ready: fields.ready,
+    accountId: fields.account_id,
     policy: fields.policy,
     arn: fields.arn,
   };

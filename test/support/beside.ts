@@ -12,10 +12,10 @@ import type { World } from './world.js';
 /** What another process needs to know of a world. */
 type Beside = Pick<World, 'options'>;
 
-/** Another issuer on the world's database, reached by its use cases. */
-export function issuerBeside(world: Beside): Promise<INestApplicationContext> {
+/** Another issuer on the world's database, reached by its use cases; `atOnce`: how many issues it is at work on at most. */
+export function issuerBeside(world: Beside, { atOnce }: { atOnce?: number } = {}): Promise<INestApplicationContext> {
   const { timing, surroundings } = world.options;
-  return start(world, IssuerModule.configured(connections(world), timing, surroundings));
+  return start(world, IssuerModule.configured(connections(world), timing, surroundings, { atOnce }));
 }
 
 /** Another revoker on the world's database and queue; it sweeps as any does. */

@@ -45,7 +45,7 @@ export type TryWish = Omit<TryRoleRequest, 'id' | 'waitMs' | 'admission' | 'audi
   wrapTtlMs?: number;
 };
 
-export type IssueWish = TryWish & Pick<IssueLeaseRequest, 'idempotencyKey'>;
+export type IssueWish = TryWish & Pick<IssueLeaseRequest, 'idempotencyKey' | 'ready'>;
 
 /** A credential that was accepted. */
 export interface Issued {

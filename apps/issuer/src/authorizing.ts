@@ -53,8 +53,15 @@ export class Authorizing {
 
 /** `<mount>/creds/<role>`, or `sts`, read or written: both give a credential (contract.md 2.5). */
 export function wantedOf(command: IssueLeaseRequest): Wanted {
-  const { mount, door, role } = command;
-  return { operations: ['read', 'update'], path: `${mount}${door}/${role}`, parameters: parametersOf(command) };
+  const { mount, door, role, ready, parameters = {} } = command;
+  return {
+    operations: ['read', 'update'],
+    path: `${mount}${door}/${role}`,
+    parameters: {
+      ...without(parametersOf(command), ['ready']),
+      ...asSpelled('ready', parameters, ready, boolOf),
+    },
+  };
 }
 
 /** `<mount>/roles/<role>/trial`, written. */
@@ -109,6 +116,16 @@ function textOf(spelled: unknown): string | undefined {
   if (typeof spelled === 'boolean') return spelled ? '1' : '0';
   if (spelled === null) return '';
   return typeof spelled === 'string' || typeof spelled === 'number' ? String(spelled) : undefined;
+}
+
+/** In Go's words too, as the HTTP API takes them (contract.md 1.5). */
+function boolOf(spelled: unknown): boolean | undefined {
+  if (typeof spelled === 'boolean') return spelled;
+  if (typeof spelled === 'number') return spelled !== 0;
+  if (spelled === null || spelled === '') return false;
+  if (typeof spelled !== 'string') return undefined;
+  if (/^(1|t|T|TRUE|true|True)$/.test(spelled)) return true;
+  return /^(0|f|F|FALSE|false|False)$/.test(spelled) ? false : undefined;
 }
 
 function without(parameters: Record<string, unknown>, names: string[]): Record<string, unknown> {

@@ -61,14 +61,14 @@ export class CommandAudit {
 
   issue(command: IssueLeaseRequest, work: () => Promise<IssueLeaseReply>): Promise<IssueLeaseReply> {
     if (this.trail.isAudited(command)) return work();
-    const { mount, door, role, idempotencyKey, id } = command;
+    const { mount, door, role, ready, idempotencyKey, id } = command;
     return this.audited(
       command,
       {
         command: issueLease.pattern,
         operation: 'read',
         path: `${mount}${door}/${role}`,
-        data: wishOf(command),
+        data: { ...wishOf(command), ...given({ ready }) },
         mountPath: mount,
       },
       work,

@@ -1,30 +1,27 @@
 import { Injectable } from '@nestjs/common';
 import { type Caller, LastUse } from '#libs/access';
-import { AwsAccounts, Fence } from '#libs/aws';
+import { Fence } from '#libs/aws';
 import {
-  type CredentialType,
+  issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
   NoRoute,
+  queueing,
   RoleNotFound,
   type TryRoleReply,
   type TryRoleRequest,
 } from '#libs/contracts';
 import { Issuing, Revoking } from '#libs/leases';
 import { credentialTypeFor, Mounts, roleFor, Roles, RootConfigs } from '#libs/roles';
+import { ActingIdentity } from './acting-identity.js';
 import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import { askerOf, type Order, type Seal } from './order.js';
+import { askerOf, type Bounds, type Order } from './order.js';
 
-/** How the text begins when AWS refuses the first call for a credential type (contract.md 2.5). */
-const failureOf: Record<CredentialType, string> = {
-  iam_user: 'Error creating IAM user',
-  assumed_role: 'Error assuming role',
-  federation_token: 'Error generating STS keys',
-  session_token: 'Error generating STS keys',
-};
+/** What of the wait is left at least when a command is begun, less a part in which its answer can go back. */
+const surelyLeft = (1 - queueing(issueLease.pattern).partOfWait) * 0.9;
 
 /** Issues one credential. Token and policies are asked here as well, whoever carried the command (design.md, promise 7). */
 @Injectable()
@@ -34,7 +31,7 @@ export class IssueLease {
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
-    private readonly accounts: AwsAccounts,
+    private readonly acting: ActingIdentity,
     private readonly issuing: Issuing,
     private readonly once: IssueOnce,
     private readonly issueUser: IssueUser,
@@ -48,14 +45,11 @@ export class IssueLease {
    * `aws_refused`, `aws_throttled`, `aws_unreachable`, `out_of_time` when AWS or the time did not allow it.
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
-    // Counted from here, before anything is read: the row's own deadline starts later and is longer. The command has been in
-    // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
-    // as half a wait after the asker has left: then its mark refuses the offer.
-    const fence = new Fence(performance.now() + command.waitMs);
+    const bounds = boundsOf(command);
     return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
       if (caller.isLastUse) throw new LastUse();
-      return this.once.execute(command, fence, async (seal) =>
-        this.fulfil(await this.orderOf(command, caller, fence, seal)),
+      return this.once.execute(command, bounds.fence, async (seal) =>
+        this.fulfil(await this.orderOf(command, caller, { ...bounds, seal }, command.ready)),
       );
     });
   }
@@ -66,10 +60,11 @@ export class IssueLease {
    * @throws CodedError as `execute` does.
    */
   async try(command: TryRoleRequest): Promise<TryRoleReply> {
-    const fence = new Fence(performance.now() + command.waitMs);
+    const bounds = boundsOf(command);
     return this.authorizing.onBehalfOf(command, wantedToTry(command), async (caller) => {
       if (caller.isLastUse) throw new LastUse();
-      const order = await this.orderOf(command, caller, fence);
+      // Nobody is given it, so it need not be ready.
+      const order = await this.orderOf(command, caller, bounds, false);
       const { leaseId, credentialType, leaseDuration, ttlCut } = await this.fulfil(order);
       await this.revoking.ask({ leaseId }, 'not_received');
       return { leaseId, credentialType, accountId: order.identity.accountId, leaseDuration, ttlCut };
@@ -82,7 +77,12 @@ export class IssueLease {
   }
 
   /** Everything that a command names. Whoever is refused here costs AWS nothing. */
-  private async orderOf(command: TryRoleRequest, caller: Caller, fence: Fence, seal?: Seal): Promise<Order> {
+  private async orderOf(
+    command: TryRoleRequest,
+    caller: Caller,
+    bounds: Bounds,
+    wantsReady: boolean | undefined,
+  ): Promise<Order> {
     const mount = await this.mounts.find(command.mount);
     if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
     const found = await this.roles.findToIssue(mount.id, command.role, caller.token.id);
@@ -95,12 +95,16 @@ export class IssueLease {
     const credentialType = credentialTypeFor(role.definition, command.door);
 
     const root = await this.rootConfigs.open(mount.id);
-    this.accounts.keepOnly(mount.id, [root.version]);
-    const account = this.accounts.open({ ...root.settings, ...root });
-    // AWS is asked who we are before it is asked for anything: that it refuses the root keys is told as the refusal of
-    // what the caller wanted (contract.md 1.8, 2.5).
-    const identity = await account.identity(failureOf[credentialType]);
-    await this.rootConfigs.noteIdentity(root, identity);
-    return { command, caller, mount, role, credentialType, root, account, identity, fence, seal };
+    const acting = await this.acting.of({ mount, role, root, credentialType, iamRoleArn: command.roleArn });
+    const ready = wantsReady ?? role.definition.ready ?? false;
+    return { command, caller, mount, role, credentialType, root, ready, ...acting, ...bounds };
   }
+}
+
+function boundsOf({ waitMs }: TryRoleRequest): Bounds {
+  // Counted from here, before anything is read: the row's own deadline starts later and is longer. The command has been in
+  // its queue for half of the wait at most; for how long nobody knows, since clocks differ. So the fence may close as late
+  // as half a wait after the asker has left: then its mark refuses the offer.
+  const begunAt = performance.now();
+  return { fence: new Fence(begunAt + waitMs), answerBy: new Fence(begunAt + surelyLeft * waitMs) };
 }

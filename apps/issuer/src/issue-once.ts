@@ -77,6 +77,8 @@ export class IssueOnce {
 }
 
 /** All that is asked for beside the path, but for mfa_code: who asks again later has another one. */
-function bodyOf({ ttlSeconds, roleArn, roleSessionName }: IssueLeaseRequest): string {
-  return JSON.stringify([ttlSeconds ?? null, roleArn ?? null, roleSessionName ?? null]);
+function bodyOf({ ttlSeconds, roleArn, roleSessionName, ready }: IssueLeaseRequest): string {
+  const fields = [ttlSeconds ?? null, roleArn ?? null, roleSessionName ?? null];
+  // Added only where it is sent: what was asked for before it was known has the same body afterwards.
+  return JSON.stringify(ready === undefined ? fields : [...fields, ready]);
 }

@@ -12,6 +12,7 @@ import { Issuing, ttl, type UserIntent } from '#libs/leases';
 import { compileTemplate } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
 import { CountUsers } from './count-users.js';
+import { KeyReady, type Readiness } from './key-ready.js';
 import { type Made, type Order, openingOf, replyOf } from './order.js';
 
 /** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
@@ -24,6 +25,7 @@ export class IssueUser {
   constructor(
     private readonly issuing: Issuing,
     private readonly countUsers: CountUsers,
+    private readonly keyReady: KeyReady,
     metrics: Metrics,
   ) {
     this.register = metrics.span('vault.expire.register', 'Storing what was made as a lease.');
@@ -40,7 +42,8 @@ export class IssueUser {
       try {
         const key = await createIamUser(order.account, plan, order.fence);
         late = key.late;
-        return await this.offer(order, intent, key);
+        const readiness = await this.keyReady.wait(order, intent.leaseId, key);
+        return await this.offer(order, intent, key, readiness);
       } catch (error) {
         late ||= madeBy(error) === 'late';
         // A key that nobody knows may be alive: the whole user goes, and another name is tried while there is time.
@@ -74,6 +77,7 @@ export class IssueUser {
     { command, caller, mount, role, seal }: Order,
     intent: UserIntent,
     key: MadeIamUser,
+    readiness: Readiness,
   ): Promise<IssueLeaseReply> {
     const { ttlMs, cut } = ttl(
       {
@@ -93,6 +97,7 @@ export class IssueUser {
       acceptRequired: true,
       credential: { accessKeyId: key.accessKeyId, secretAccessKey: key.secretAccessKey },
       ttlCut: cut,
+      ...readiness,
     };
     const kept = await seal?.(made);
     await this.register(() => this.issuing.offer(intent.leaseId, key.accessKeyId, ttlMs, key.late, kept));

@@ -5,6 +5,7 @@ import { type LeaseTiming, LeasesModule } from '#libs/leases';
 import { RolesModule } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandAudit } from './command-audit.js';
+import { ActingIdentity } from './acting-identity.js';
 import { Authorizing } from './authorizing.js';
 import { CommandFigures } from './command-figures.js';
 import { CountUsers } from './count-users.js';
@@ -15,6 +16,7 @@ import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
+import { KeyReady, READY_AT_ONCE } from './key-ready.js';
 
 /** The issuer: the only place that creates in AWS. */
 @Module({})
@@ -23,19 +25,20 @@ export class IssuerModule implements OnApplicationShutdown {
 
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `observing`: it issues
-   * nothing.
+   * nothing; `atOnce`: how many issues are at work at once at most.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
     timing: LeaseTiming,
     surroundings: AwsSurroundings,
-    observing = false,
+    { observing = false, atOnce = 64 }: { observing?: boolean; atOnce?: number } = {},
   ): DynamicModule {
     return {
       module: IssuerModule,
       imports: [...connections, RolesModule, LeasesModule.withTiming(timing)],
       controllers: [IssuerController],
       providers: [
+        ActingIdentity,
         Authorizing,
         CountUsers,
         CommandAudit,
@@ -44,6 +47,8 @@ export class IssuerModule implements OnApplicationShutdown {
         IssueOnce,
         IssueSts,
         IssueUser,
+        KeyReady,
+        { provide: READY_AT_ONCE, useValue: Math.max(1, Math.floor(atOnce / 2)) },
         {
           provide: AwsAccounts,
           inject: [Metrics],

@@ -32,7 +32,7 @@ await runService('issuer', issuerEnv, async (env, { logger, health, metrics }) =
       ],
       env.LEASEHOLD_TIMING,
       { ...surroundingsOf(env), budget },
-      env.LEASEHOLD_OBSERVE,
+      { observing: env.LEASEHOLD_OBSERVE, atOnce: env.LEASEHOLD_PREFETCH },
     ),
     { strategy: server, logger, abortOnError: false },
   );

@@ -1,11 +1,22 @@
 import type { Caller } from '#libs/access';
-import type { AwsAccount, CallerIdentity, Fence } from '#libs/aws';
+import type { Fence } from '#libs/aws';
 import type { CredentialType, IssueLeaseReply, TryRoleRequest } from '#libs/contracts';
 import { type Asker, type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
 import type { Mount, OpenedRootConfig, Role } from '#libs/roles';
+import type { Acting } from './acting-identity.js';
+
+/** Until when, and how an order is answered. */
+export interface Bounds {
+  /** Closes when the caller stops waiting. */
+  fence: Fence;
+  /** Closes when whoever has waited longest in the queue must be answered at the latest. */
+  answerBy: Fence;
+  /** Seals the answer for who asks again; absent without an idempotency key. */
+  seal?: Seal;
+}
 
 /** A command with everything it names, read once: who asks for what, from which account, until when. */
-export interface Order {
+export interface Order extends Acting, Bounds {
   command: TryRoleRequest;
   caller: Caller;
   mount: Mount;
@@ -13,12 +24,8 @@ export interface Order {
   role: Role;
   credentialType: CredentialType;
   root: OpenedRootConfig;
-  account: AwsAccount;
-  identity: CallerIdentity;
-  /** Closes when the caller stops waiting. */
-  fence: Fence;
-  /** Seals the answer for who asks again; absent without an idempotency key. */
-  seal?: Seal;
+  /** Whether the answer waits until AWS accepts the key of an IAM user. */
+  ready: boolean;
 }
 
 /** What was made, and for whom; how long it lives is on its row. */
@@ -45,14 +52,14 @@ export function askerOf({ caller, mount, role }: Pick<Order, 'caller' | 'mount' 
 
 /** The columns of a lease that its order decides; every attempt has its own id. */
 export function openingOf(order: Order): Opening {
-  const { command, mount, role, root, identity } = order;
+  const { command, mount, role, version, identity } = order;
   return {
     ...askerOf(order),
     leaseId: newLeaseId(`${mount.path}${command.door}/${role.name}`),
     commandId: command.id,
     mountVersion: mount.version,
     roleVersion: role.version,
-    rootVersion: root.version,
+    rootVersion: version,
     accountId: identity.accountId,
     requestId: command.requestId,
   };

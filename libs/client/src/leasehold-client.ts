@@ -64,6 +64,8 @@ export interface CredentialWish {
   roleSessionName?: string;
   /** Of a session token whose role names an MFA device: what that shows. */
   mfaCode?: string;
+  /** Whether to wait, some seconds of the wait at most, until AWS accepts the key of an IAM user; unset: as the role says. */
+  ready?: boolean;
   /**
    * Makes it safe to ask again, also after a crash of this process: for some minutes the same wish under the same key, with the
    * same token, is answered with the same credential while that lives. 1 to 255 printable ASCII characters.

@@ -50,6 +50,11 @@ export const issueLease = {
     ...command,
     ...credentialWish,
     /**
+     * Whether the answer waits, a part of the wait at most, until AWS accepts the key of an IAM user; absent: as the role says.
+     * Credentials of STS work at once.
+     */
+    ready: z.boolean().optional(),
+    /**
      * Who asks again under the same key for the same thing, with the same token, is given the same credential, for a short
      * while. The acceptance of one that was asked for with a key must name the command.
      */
@@ -68,6 +73,10 @@ export const issueLease = {
     credential,
     /** Set when the TTL was cut. */
     ttlCut: ttlCut.optional(),
+    /** Set when AWS had accepted the key several times in a row before the answer, which waited for that. */
+    ready: z.literal(true).optional(),
+    /** Set when the answer waited in vain: from then on the key should work everywhere. */
+    usableFrom: z.iso.datetime().optional(),
     /** Set when the credential was made for an earlier command with the same idempotency key. */
     replayed: z.literal(true).optional(),
   }),

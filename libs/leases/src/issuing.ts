@@ -53,6 +53,9 @@ function knownCommand(id: string, token: string): string {
   return `select 1 from commands where id = ${id} and coalesce(lease_id is not null or token_id = ${token}::uuid, true)`;
 }
 
+/** Of a lease: its caller has not left. */
+const notWithdrawn = `not exists (select 1 from commands c where c.id = command_id and c.withdrawn_at is not null)`;
+
 /** What the issuer writes: intents, offers, and what becomes of an issue that failed. */
 @Injectable()
 export class Issuing {
@@ -197,12 +200,21 @@ export class Issuing {
          update leases set state = 'offered', access_key_id = $2, issued_at = now(),
            expires_at = now() + $3 * interval '1 ms', due_at = now() + $4 * interval '1 ms', looks_left = $5
          where id = $1 and state = 'issuing' and due_at > now()
-           and not exists (select 1 from commands c where c.id = command_id and c.withdrawn_at is not null)
+           and ${notWithdrawn}
          returning id
        ) select id from offered`,
       [...made, this.timing.handOverMs, this.looks(late)],
     )) as unknown[];
     if (offered.length === 0) throw new OutOfTime();
+  }
+
+  /** Whether its offer would still be taken: nobody took the intent back, and its caller has not left. */
+  async isWanted(leaseId: string): Promise<boolean> {
+    const wanted = (await this.manager.query(
+      `select 1 from leases where id = $1 and state = 'issuing' and due_at > now() and ${notWithdrawn}`,
+      [leaseId],
+    )) as unknown[];
+    return wanted.length > 0;
   }
 
   /** Ends an intent of which nothing was made: no call to AWS is owed. */

@@ -13,6 +13,12 @@ export const leaseTimingSchema = z.object({
   marginMs: ms(5_000),
   /** From offer to acceptance. */
   handOverMs: ms(15_000),
+  /** Longest wait for AWS to accept a new key, where an answer is to be ready; never beyond the caller's wait. */
+  readyWithinMs: ms(15_000),
+  /** Between two questions whether AWS does. */
+  readyEveryMs: ms(500),
+  /** How often in a row it must: its servers learn of a key one after the other. */
+  readyTimes: z.int().positive().default(4),
   /** How long an answer is kept for who asks again under the same Idempotency-Key; at least the hand-over, at most the lease. */
   idempotencyMs: ms(300_000),
   sweepEveryMs: ms(5_000),

@@ -4,8 +4,8 @@ import { z } from 'zod';
 import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
 import { IssuerClient, type IssueWish } from '../issuer-client.js';
-import { ttlCutWarning } from '../lease-texts.js';
-import { durationField, stringField } from '../wire/fields.js';
+import { notReadyWarning, ttlCutWarning } from '../lease-texts.js';
+import { boolField, durationField, stringField } from '../wire/fields.js';
 import { rolePattern } from './roles-path.js';
 
 /** What a credential is asked for with. */
@@ -14,6 +14,9 @@ export const wish = z.object({
   role_arn: stringField().describe('ARN of the IAM role to assume, where the role names several.'),
   role_session_name: stringField().describe('Name of the session (assumed_role).'),
   mfa_code: stringField().describe('What the MFA device shows that the role names (session_token).'),
+  ready: boolField().describe(
+    "Whether to wait, for some seconds, until AWS accepts the key of an IAM user; else the role's.",
+  ),
 });
 
 const lent = z.strictObject({
@@ -44,7 +47,8 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         synopsis: 'Generate AWS credentials from a specific role.',
         description:
           'The answer holds an access key, its secret key and, for an STS credential, its token. The keys of an IAM\n' +
-          'user may take some seconds until every AWS service knows them; those of STS work at once.\n' +
+          'user may take some seconds until every AWS service knows them; those of STS work at once. With ready the\n' +
+          'answer waits until AWS has accepted the key several times in a row, or warns from when on it should.\n' +
           'Asked again with the same Idempotency-Key header, it gives the same credential for some minutes.',
         operations: { read: issue, update: issue },
         readsQuery: true,
@@ -67,6 +71,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         roleArn: fields.role_arn,
         roleSessionName: fields.role_session_name,
         mfaCode: fields.mfa_code,
+        ready: fields.ready,
         idempotencyKey: checkedKey(request.idempotencyKey),
         parameters: caller.acl.isRoot ? undefined : within(sent),
         wrapTtlMs: request.wrapTtlMs,
@@ -79,7 +84,10 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
       renewable: issued.renewable,
       leaseDuration: issued.leaseDuration,
       data: httpCredential(issued),
-      warnings: issued.ttlCut ? [ttlCutWarning(issued.ttlCut)] : [],
+      warnings: [
+        ...(issued.ttlCut ? [ttlCutWarning(issued.ttlCut)] : []),
+        ...(issued.usableFrom ? [notReadyWarning(issued.usableFrom)] : []),
+      ],
       undelivered: undo,
       headers: issued.replayed ? { 'Idempotency-Replayed': 'true' } : undefined,
     };

@@ -10,7 +10,8 @@ import { stringField } from '../wire/fields.js';
 import { within, wish } from './credentials-path.js';
 import { rolePattern } from './roles-path.js';
 
-const body = wish.extend({
+// Nobody is given what is tried, so there is nothing to be ready.
+const body = wish.omit({ ready: true }).extend({
   path: stringField().describe('creds or sts: the path that it is asked by, which decides for legacy roles; creds.'),
 });
 

@@ -10,7 +10,12 @@ import { JsonLog } from '#libs/runtime';
 import { startRedis } from '#servers';
 import { connect } from 'amqplib';
 import { Redis } from 'ioredis';
-import { seedFederationPolicy } from '../apps/simulator/src/index.js';
+import {
+  seedAssumeRolePolicy,
+  seedFederationPolicy,
+  seedRootPolicy,
+  seedTrustPolicy,
+} from '../apps/simulator/src/index.js';
 import { startSystem } from '../apps/standalone/src/system.js';
 import type { Fleet } from '../apps/cluster/src/fleet.js';
 import { comesToRest, lend, policyDocument, rowOf, writeRole } from './support/lease-life.js';
@@ -127,6 +132,7 @@ describe('a secret', () => {
     await http.must(200, 'PUT', 'sys/leases/lookup', { lease_id: leaseId });
     await http.must(200, 'GET', 'auth/token/lookup-self');
     await journeyOfTokens();
+    await journeyOfAccounts();
     await http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: leaseId, sync: true });
 
     // The ways of failure write more than the others.
@@ -243,6 +249,31 @@ describe('a secret', () => {
     for (const path of ['aws/creds/both', 'aws/sts/both']) await http.must(200, 'GET', path, undefined, keyed);
   }
 
+  /** Lent by keys of another account, and by a session of a role there; a key that AWS is asked about. */
+  async function journeyOfAccounts(): Promise<void> {
+    const { http, simulator } = world;
+    const [keyed, assumed] = ['111111111111', '222222222222'] as const;
+    const own = simulator.provisionRootIdentity({ userName: 'own', account: keyed });
+    given.push(own.secretAccessKey);
+    const body = { access_key: own.accessKeyId, secret_key: own.secretAccessKey };
+    await http.must(204, 'PUT', `aws/config/accounts/${keyed}`, body);
+    await http.call('PUT', `aws/config/accounts/${assumed}`, { ...body, role_arn: own.secretAccessKey });
+    const role_arn = `arn:aws:iam::${assumed}:role/lender`;
+    const account = simulator.account();
+    const root = account.existingUser('leasehold-root');
+    account.putUserPolicy(root, 'assume', seedAssumeRolePolicy(role_arn));
+    simulator.account(assumed).createRole('lender', seedTrustPolicy(account.arn('user', '/', root.name)), {
+      policies: { all: seedRootPolicy(assumed) },
+    });
+    await http.must(204, 'PUT', `aws/config/accounts/${assumed}`, { role_arn });
+    for (const account_id of [keyed, assumed]) {
+      await http.must(200, 'GET', `aws/config/accounts/${account_id}`);
+      await writeRole(world, 'elsewhere', { account_id });
+      const { body: lent } = await http.must(200, 'GET', 'aws/creds/elsewhere?ready=true');
+      await http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: lent.lease_id, sync: true });
+    }
+  }
+
   /** Tokens and secret ids are made and shown once. */
   async function journeyOfTokens(): Promise<void> {
     const { http } = world;
@@ -331,7 +362,7 @@ describe('a secret', () => {
       ...made,
       secretOf('the root key', world.root.secretAccessKey),
       secretOf('the token', world.http.token),
-      ...given.map((secret) => secretOf('a token or secret id', secret)),
+      ...given.map((secret) => secretOf('a token, secret id or key of an account', secret)),
       secretOf('the master key', masterKey),
       secretOf("the issuers' key", issuerKeys.privateKey),
       secretOf("the issuers' key, as bytes", Buffer.from(issuerKeys.privateKey, 'base64')),

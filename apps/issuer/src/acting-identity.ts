@@ -56,6 +56,7 @@ export class ActingIdentity {
    */
   async of(asked: Asked): Promise<Acting> {
     const own = await this.ownOf(asked);
+    this.accounts.keepOnly(asked.mount.id, [asked.root.version]);
     return own ? this.byOwn(asked, own) : this.byRoot(asked);
   }
 
@@ -98,8 +99,7 @@ export class ActingIdentity {
     return { account, identity, version: own.version };
   }
 
-  private async byRoot({ mount, root, credentialType }: Asked): Promise<Acting> {
-    this.accounts.keepOnly(mount.id, [root.version]);
+  private async byRoot({ root, credentialType }: Asked): Promise<Acting> {
     const account = this.accounts.open({ ...root.settings, ...root });
     // AWS is asked who we are before it is asked for anything: that it refuses the root keys is told as the refusal of
     // what the caller wanted (contract.md 1.8, 2.5).

@@ -1,5 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { NestFactory } from '@nestjs/core';
+import { AccessModule } from '#libs/access';
+import { AwsAccounts } from '#libs/aws';
+import { RolesModule } from '#libs/roles';
+import { databaseModule } from '#libs/runtime';
+import { Comparison } from '../apps/revoker/src/comparison.js';
 import { seedRootPolicy } from '../apps/simulator/src/index.js';
 import { everything } from './support/everything.js';
 import { lentBy, writeRole } from './support/lease-life.js';
@@ -154,6 +160,42 @@ describe('one mount for many accounts', () => {
       expect(rows).toEqual([{ users: 1 }]);
       await revoke(lent.leaseId);
       expect(lentIn(payments)).toBe(0);
+    });
+
+    it('has a quota of its own there: full, it lends from the others', async () => {
+      await writeRole(world, 'home');
+      const lent = await lend('payer');
+      await world.database.query('update aws_accounts set quota = users + foreign_users where id = $1', [payments]);
+      expect(await refusal('aws/creds/payer')).toEqual([
+        429,
+        expect.stringContaining(`AWS account ${payments} has no place for another IAM user`),
+      ]);
+      await lend('home');
+      await world.database.query('update aws_accounts set quota = null where id = $1', [payments]);
+      await revoke(lent.leaseId);
+    });
+
+    it('is compared with AWS account by account, after a restore', async () => {
+      const { databaseUrl: url, masterKey, surroundings } = world.options;
+      const lent = await lend('payer');
+      const report = await NestFactory.createApplicationContext(
+        {
+          module: class {},
+          imports: [databaseModule({ url }, 2), AccessModule.open(masterKey), RolesModule],
+          providers: [Comparison, { provide: AwsAccounts, useValue: new AwsAccounts(surroundings) }],
+        },
+        { logger: false },
+      );
+      try {
+        const compared = await report.get(Comparison).execute();
+        expect(compared.map(({ path, accountId, existing }) => [path, accountId, existing.length])).toEqual([
+          ['aws/', mine, 0],
+          ['aws/', payments, 1],
+        ]);
+        expect(compared[1]!.existing).toMatchObject([{ leaseId: lent.leaseId, accountId: payments }]);
+      } finally {
+        await report.close();
+      }
     });
 
     it('lends federation tokens and sessions of it, too', async () => {

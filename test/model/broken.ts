@@ -51,15 +51,18 @@ export const broken: BrokenBuild[] = [
   {
     name: 'what is taken back meanwhile is offered',
     file: issuing,
-    from: `where id = $1 and state = 'issuing' and due_at > now()`,
-    to: `where id = $1 and due_at > now()`,
+    from: `where id = $1 and state = 'issuing' and due_at > now()
+`,
+    to: `where id = $1 and due_at > now()
+`,
     says: /moved .* to offered/,
     seed: 1,
   },
   {
     name: 'an offer is made to a caller who has left',
     file: issuing,
-    from: `and not exists (select 1 from commands c where c.id = command_id and c.withdrawn_at is not null)`,
+    from: `           and \${notWithdrawn}
+`,
     to: ``,
     says: /its caller has left/,
     seed: 1,

@@ -267,19 +267,24 @@ describe('one mount for many accounts', () => {
       expect(lentIn(search)).toBe(0);
     });
 
+    const formerRoots = async () => {
+      const former = `select 1 from root_configs where superseded_at < now() - interval '1 hour'`;
+      return (await world.database.query(former)).rowCount;
+    };
+
     it('takes leases back through a former root, kept for that, when the new one may not assume the role', async () => {
       const lent = await lend('finder');
       const other = world.simulator.provisionRootIdentity({ userName: 'other', policy: seedRootPolicy(mine) });
       const root = { access_key: other.accessKeyId, secret_key: other.secretAccessKey };
       await world.http.must(204, 'PUT', 'aws/config/root', root);
       await sweepsRootKeys();
+      expect(await formerRoots()).toBe(1);
       expect((await world.http.call('GET', 'aws/creds/finder')).body.errors[0]).toMatch(
         /^Error creating IAM user: AccessDenied: .*sts:AssumeRole/,
       );
       await revoke(lent.leaseId);
       expect(lentIn(search)).toBe(0);
-      const former = `select 1 from root_configs where superseded_at < now() - interval '1 hour'`;
-      await eventually(async () => (await world.database.query(former)).rowCount === 0);
+      await eventually(async () => (await formerRoots()) === 0);
       const { accessKeyId, secretAccessKey } = world.root;
       await world.http.must(204, 'PUT', 'aws/config/root', { access_key: accessKeyId, secret_key: secretAccessKey });
     });

@@ -252,21 +252,21 @@ describe('a secret', () => {
   /** Lent by keys of another account, and by a session of a role there; a key that AWS is asked about. */
   async function journeyOfAccounts(): Promise<void> {
     const { http, simulator } = world;
-    const [keyed, assumed] = ['111111111111', '222222222222'] as const;
-    const own = simulator.provisionRootIdentity({ userName: 'own', account: keyed });
+    const [byKeys, byRole] = ['111111111111', '222222222222'] as const;
+    const own = simulator.provisionRootIdentity({ userName: 'own', account: byKeys });
     given.push(own.secretAccessKey);
     const body = { access_key: own.accessKeyId, secret_key: own.secretAccessKey };
-    await http.must(204, 'PUT', `aws/config/accounts/${keyed}`, body);
-    await http.call('PUT', `aws/config/accounts/${assumed}`, { ...body, role_arn: own.secretAccessKey });
-    const role_arn = `arn:aws:iam::${assumed}:role/lender`;
+    await http.must(204, 'PUT', `aws/config/accounts/${byKeys}`, body);
+    await http.call('PUT', `aws/config/accounts/${byRole}`, { ...body, role_arn: own.secretAccessKey });
+    const role_arn = `arn:aws:iam::${byRole}:role/lender`;
     const account = simulator.account();
     const root = account.existingUser('leasehold-root');
     account.putUserPolicy(root, 'assume', seedAssumeRolePolicy(role_arn));
-    simulator.account(assumed).createRole('lender', seedTrustPolicy(account.arn('user', '/', root.name)), {
-      policies: { all: seedRootPolicy(assumed) },
+    simulator.account(byRole).createRole('lender', seedTrustPolicy(account.arn('user', '/', root.name)), {
+      policies: { all: seedRootPolicy(byRole) },
     });
-    await http.must(204, 'PUT', `aws/config/accounts/${assumed}`, { role_arn });
-    for (const account_id of [keyed, assumed]) {
+    await http.must(204, 'PUT', `aws/config/accounts/${byRole}`, { role_arn });
+    for (const account_id of [byKeys, byRole]) {
       await http.must(200, 'GET', `aws/config/accounts/${account_id}`);
       await writeRole(world, 'elsewhere', { account_id });
       const { body: lent } = await http.must(200, 'GET', 'aws/creds/elsewhere?ready=true');

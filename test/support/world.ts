@@ -20,6 +20,7 @@ export const quickTiming: LeaseTiming = leaseTimingSchema.parse({
   callerWaitMs: 8_000,
   marginMs: 300,
   handOverMs: 1_500,
+  readyEveryMs: 50,
   sweepEveryMs: 150,
   claimMs: 2_000,
   propagationMs: 1_200,

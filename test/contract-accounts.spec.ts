@@ -8,7 +8,7 @@ import { databaseModule } from '#libs/runtime';
 import { Comparison } from '../apps/revoker/src/comparison.js';
 import { seedRootPolicy } from '../apps/simulator/src/index.js';
 import { everything } from './support/everything.js';
-import { lentBy, writeRole } from './support/lease-life.js';
+import { lentBy, policyDocument, writeRole } from './support/lease-life.js';
 import { eventually, type LentKeys, World } from './support/world.js';
 
 const [mine, payments, search, nobodys] = ['000000000000', '111111111111', '222222222222', '999999999999'] as const;
@@ -289,14 +289,39 @@ describe('one mount for many accounts', () => {
       await world.http.must(204, 'PUT', 'aws/config/root', { access_key: accessKeyId, secret_key: secretAccessKey });
     });
 
-    it('lends no federation tokens, and says so before AWS is asked', async () => {
+    it('lends neither federation tokens nor sessions of a user, and says so to who writes such a role', async () => {
+      for (const credential_type of ['federation_token', 'session_token']) {
+        const policy_document = credential_type === 'federation_token' ? policyDocument : '';
+        const role = { credential_type, account_id: search, policy_document };
+        const { body } = await world.http.must(400, 'PUT', 'aws/roles/keyless', role);
+        expect(body.errors[0]).toContain(
+          `a ${credential_type} is given for the long-term keys of an IAM user only, and this mount works with temporary ` +
+            `credentials in account ${search}`,
+        );
+      }
+    });
+
+    it('says it to who asks for one, before AWS is asked, where the role was written before', async () => {
+      await world.http.must(204, 'DELETE', `aws/config/accounts/${search}`);
       await writeRole(world, 'federated-finder', { credential_type: 'federation_token', account_id: search });
+      await write(search, byRole);
       expect(await refusal('aws/sts/federated-finder')).toEqual([
         400,
-        `Role "federated-finder" cannot lend federation tokens of AWS account ${search}: AWS gives them for the keys of an ` +
+        `Role "federated-finder" cannot lend a federation_token of AWS account ${search}: AWS gives it for the keys of an ` +
           `IAM user only, and aws/config/accounts/${search} has a role_arn. Write access_key and secret_key there, or lend an ` +
           'assumed_role.',
       ]);
+    });
+
+    it('lends sessions of its other roles for an hour at most, unless another way is longer', async () => {
+      const longer = { credential_type: 'assumed_role', default_sts_ttl: '2h', policy_document: '' };
+      const { body } = await world.http.must(400, 'PUT', 'aws/roles/longer', {
+        ...longer,
+        role_arns: roleArn(search, 'worker'),
+      });
+      expect(body.errors[0]).toContain('default_sts_ttl of 7200 s cannot be had');
+      const either = [search, mine].map((account) => roleArn(account, 'worker'));
+      await world.http.must(204, 'PUT', 'aws/roles/longer', { ...longer, role_arns: either });
     });
 
     it('leaves a lease irrevocable that no identity reaches, and says what to write', async () => {

@@ -3,6 +3,7 @@ import type { World } from './world.js';
 /** What a request may change of each table: not what the sweep and the issuer note for themselves meanwhile. */
 const tables = {
   mounts: '*',
+  mount_moves: '*',
   root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at',
   account_identities: '*',
   roles: '*',

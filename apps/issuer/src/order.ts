@@ -44,6 +44,7 @@ export function replyOf(made: Made, ttlMs: number): IssueLeaseReply {
 export function askerOf({ caller, mount, role }: Pick<Order, 'caller' | 'mount' | 'role'>): Asker {
   return {
     mountId: mount.id,
+    mountVersion: mount.version,
     roleName: role.name,
     tokenId: caller.token.id,
     limited: { role: role.definition.maxLeases !== undefined, token: caller.token.maxLeases !== null },
@@ -57,7 +58,6 @@ export function openingOf(order: Order): Opening {
     ...askerOf(order),
     leaseId: newLeaseId(`${mount.path}${command.door}/${role.name}`),
     commandId: command.id,
-    mountVersion: mount.version,
     roleVersion: role.version,
     rootVersion: version,
     accountId: identity.accountId,

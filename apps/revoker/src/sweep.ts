@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { Keyring } from '#libs/access';
 import { EndingTokens, LEASE_TIMING, type LeaseTiming, Sweeping } from '#libs/leases';
-import { AccountIdentities, Mounts, RootConfigs } from '#libs/roles';
+import { AccountIdentities, Mounts, Moves, RootConfigs } from '#libs/roles';
 import { Dispatch } from './dispatch.js';
 
 /** A pass; in how many milliseconds it wants its next turn, where that is sooner than the sweep's. */
@@ -26,6 +26,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly endingTokens: EndingTokens,
     private readonly sweeping: Sweeping,
     private readonly mounts: Mounts,
+    private readonly moves: Moves,
     private readonly rootConfigs: RootConfigs,
     private readonly identities: AccountIdentities,
     private readonly keyring: Keyring,
@@ -78,10 +79,19 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('take back the leases of ended mounts', () => this.sweeping.endUnmounted());
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
+    await this.step('finish moves of mounts', () => this.finishMoves());
     await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
     await this.step('forget keys of accounts', () => this.identities.forgetUnneeded());
     await this.step('seal again under the newest term', () => this.sealAgain());
     await this.step('forget old rows', () => this.sweeping.forget());
+  }
+
+  private async finishMoves(): Promise<void> {
+    for (const { id: moveId, state, error } of await this.moves.finish()) {
+      if (state === 'success') this.logger.log({ msg: 'mount moved', moveId });
+      else this.logger.warn({ msg: 'mount not moved', moveId, error });
+    }
+    await this.moves.forget();
   }
 
   private async sealAgain(): Promise<void> {

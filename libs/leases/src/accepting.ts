@@ -69,7 +69,8 @@ export class Accepting implements OnApplicationShutdown {
          update leases l set state = 'active', accepted_at = now(), due_at = expires_at
          where id = any($1) and state = 'offered' and due_at > now()
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
-           and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null)
+           and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null
+                         and path_version <= l.mount_version)
            and ${notSealed}
          returning id, due_at
        ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,

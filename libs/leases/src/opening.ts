@@ -12,6 +12,8 @@ import { placesLeft } from './foreign-users.js';
 /** Who asks for a lease of what, as far as limits and freezes are concerned. */
 export interface Asker {
   mountId: string;
+  /** As it was when the order was read: what was ordered under an earlier path of the mount is not opened. */
+  mountVersion: string;
   roleName: string;
   tokenId: string;
   /** Whether role and token have a limit to their leases; those that have none cost no lock and no count. */
@@ -22,7 +24,6 @@ export interface Asker {
 export interface Opening extends Asker {
   leaseId: string;
   commandId: string;
-  mountVersion: string;
   roleVersion: string;
   rootVersion: string;
   accountId: string;
@@ -35,7 +36,9 @@ interface AskedPlace {
   usersPerAccount: number;
 }
 
-const mountIsAlive = `(tainted_at is null and removed_at is null)`;
+/** Neither gone nor going, and at the path that it had in the version that was read. */
+const mountIsAlive = (version: string) =>
+  `(tainted_at is null and removed_at is null and path_version <= ${version}::bigint)`;
 
 /** The first ten values of every statement that opens a lease. */
 export function openingValues(opening: Opening): unknown[] {
@@ -71,7 +74,7 @@ export function placeForUser(account: string, usersPerAccount: string): string {
 export function allowed({ limited }: Asker): string {
   const isLimited = limited.role || limited.token;
   return `select 1 from tokens, mounts
-    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive} and ${notSealed}
+    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive('$5')} and ${notSealed}
       and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
       ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
 }
@@ -121,17 +124,20 @@ export function noPlace({ accountId, usersPerAccount }: AskedPlace, { foreignUse
 }
 
 /** Refuses when the system is sealed, token or mount have ended, issuing is frozen or a limit is reached, and says which of them. */
-export async function requireAllowed(manager: EntityManager, { mountId, roleName, tokenId }: Asker): Promise<void> {
+export async function requireAllowed(
+  manager: EntityManager,
+  { mountId, mountVersion, roleName, tokenId }: Asker,
+): Promise<void> {
   const [found] = (await manager.query(
     `select ${notSealed} as open, exists (select 1 from tokens where id = $3 and ${tokenIsAlive}) as token,
-       exists (select 1 from mounts where id = $1 and ${mountIsAlive}) as mount,
+       exists (select 1 from mounts where id = $1 and ${mountIsAlive('$4')}) as mount,
        (select path from mounts where id = $1) as path,
        (select json_build_object('ofToken', token_id, 'ofRole', role_name is not null, 'reason', reason,
           'since', to_char(since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
         from freezes where ${freezes('$1', '$2', '$3')} order by token_id nulls first, role_name nulls first limit 1) as freeze,
        (select json_build_object('kind', kind, 'most', most)
         from (${limitsOf('$1', '$2', '$3')}) limits where used >= most limit 1) as "limit"`,
-    [mountId, roleName, tokenId],
+    [mountId, roleName, tokenId, mountVersion],
   )) as {
     open: boolean;
     token: boolean;

@@ -7,10 +7,10 @@ import { Mount, type MountTuning } from './mount.entity.js';
 /** A lease may live so long where neither mount nor engine says otherwise, in seconds (768 h; contract.md 4.2). */
 export const systemMaxTtlSeconds = 768 * 3600;
 
-const protectedPrefixes = ['audit/', 'auth/', 'sys/', 'cubbyhole/', 'identity/'];
+export const protectedPrefixes = ['audit/', 'auth/', 'sys/', 'cubbyhole/', 'identity/'];
 
 /** A path is part of keys that PostgreSQL indexes, where a value of some 2,700 bytes is the largest. */
-const longestPathBytes = 1024;
+export const longestPathBytes = 1024;
 
 /** What a mount is made with or tuned to; absent = unchanged, and for a TTL 0 = the system's. */
 export interface MountWrite {
@@ -64,13 +64,8 @@ export class Mounts {
     if (type !== 'aws') throw new InvalidRequest(`plugin not found in the catalog: ${type}`);
     checkNewTtls(mount);
     return this.manager.transaction(async (manager) => {
-      // A clash may be with a path above or below, which no unique index sees: one mount is made at a time.
-      await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold mounts'))`);
-      const [clash] = (await manager.query(
-        `select path from mounts where removed_at is null and (starts_with($1, path) or starts_with(path, $1))`,
-        [path],
-      )) as { path: string }[];
-      if (clash) throw new InvalidRequest(`path is already in use at ${clash.path}`);
+      const clash = await reservePath(manager, path);
+      if (clash !== undefined) throw new InvalidRequest(`path is already in use at ${clash}`);
       const id = randomUUID();
       await manager.insert(Mount, {
         id,
@@ -137,22 +132,26 @@ export class Mounts {
   }
 
   /**
-   * Begins a mount's end: from this commit on nothing is issued from it. Null when nothing is mounted there.
+   * Begins a mount's end: from this commit on nothing is issued from it, and a move of it is given up. Null when nothing is
+   * mounted there.
    * @throws InvalidRequest for a path that belongs to the system.
    */
   async taint(path: string): Promise<Mount | null> {
     if (protectedPrefixes.some((prefix) => path.startsWith(prefix)))
       throw new InvalidRequest(`cannot unmount "${path}"`);
     await this.manager.query(
-      `update mounts set tainted_at = coalesce(tainted_at, now()) where path = $1 and removed_at is null`,
+      `with tainted as (
+         update mounts set tainted_at = coalesce(tainted_at, now()) where path = $1 and removed_at is null returning id
+       ) update mount_moves set state = 'failure', ended_at = now(), error = 'the mount was taken down'
+         from tainted where mount_id = tainted.id and state = 'in-progress'`,
       [path],
     );
     return this.find(path);
   }
 
   /**
-   * Removes every tainted mount whose last lease that anybody was given has ended, with its roles and freezes; its root keys a minute
-   * later, when nothing that was made with them is left to be taken back.
+   * Removes every tainted mount that is not being moved and whose last lease that anybody was given has ended, with its roles and
+   * freezes; its root keys a minute later, when nothing that was made with them is left to be taken back.
    * @returns the paths that are free now.
    */
   async removeEnded(): Promise<string[]> {
@@ -160,6 +159,7 @@ export class Mounts {
       const [gone] = (await manager.query(
         `update mounts set removed_at = now()
          where tainted_at is not null and removed_at is null
+           and not exists (select 1 from mount_moves where mount_id = mounts.id and state = 'in-progress')
            and not exists (select 1 from leases
                            where mount_id = mounts.id and state <> 'ended' and accepted_at is not null)
          returning id, path`,
@@ -179,6 +179,23 @@ export class Mounts {
       return gone.map((mount) => mount.path);
     });
   }
+}
+
+/**
+ * Keeps others from taking paths until the transaction ends, and looks whether this one is free. A clash may be with a path above
+ * or below, which no unique index sees, or with one that a mount is being moved to.
+ * @returns the path that it clashes with.
+ */
+export async function reservePath(manager: EntityManager, path: string): Promise<string | undefined> {
+  await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold mounts'))`);
+  const [clash] = (await manager.query(
+    `select path from (
+       select path from mounts where removed_at is null
+       union all select to_path from mount_moves where state = 'in-progress'
+     ) taken where starts_with($1, path) or starts_with(path, $1) order by path limit 1`,
+    [path],
+  )) as { path: string }[];
+  return clash?.path;
 }
 
 function checkNewTtls(mount: NewMount): void {

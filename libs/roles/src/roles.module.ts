@@ -5,6 +5,7 @@ import { AccountIdentity } from './account-identity.entity.js';
 import { Freezes } from './freezes.js';
 import { Mount } from './mount.entity.js';
 import { Mounts } from './mounts.js';
+import { Moves } from './moves.js';
 import { Role } from './role.entity.js';
 import { Roles } from './roles.js';
 import { RootConfig } from './root-config.entity.js';
@@ -13,7 +14,7 @@ import { RootConfigs } from './root-configs.js';
 /** Mounts, their identities at AWS and their roles, and what an operator has frozen of them. */
 @Module({
   imports: [TypeOrmModule.forFeature([AccountIdentity, Mount, Role, RootConfig])],
-  providers: [AccountIdentities, Freezes, Mounts, Roles, RootConfigs],
-  exports: [AccountIdentities, Freezes, Mounts, Roles, RootConfigs],
+  providers: [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs],
+  exports: [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs],
 })
 export class RolesModule {}

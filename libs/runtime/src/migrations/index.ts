@@ -15,6 +15,7 @@ import { Wrapping1764900000000 } from './1764900000000-wrapping.js';
 import { Uses1764950000000 } from './1764950000000-uses.js';
 import { SessionTokens1765000000000 } from './1765000000000-session-tokens.js';
 import { AccountIdentities1765200000000 } from './1765200000000-account-identities.js';
+import { MountMoves1765300000000 } from './1765300000000-mount-moves.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -35,4 +36,5 @@ export const migrations = [
   Uses1764950000000,
   SessionTokens1765000000000,
   AccountIdentities1765200000000,
+  MountMoves1765300000000,
 ];

@@ -5,6 +5,7 @@ import { startSystem } from '../apps/standalone/src/system.js';
 import { AuditFolder, type AuditRecord, recordsIn } from './support/audit-file.js';
 import { everything } from './support/everything.js';
 import { comesToRest, lend, policyDocument, rowOf, writeRole } from './support/lease-life.js';
+import { giveTokens } from './support/tokens.js';
 import { eventually, World } from './support/world.js';
 
 const hashed = expect.stringMatching(/^hmac-sha256:[0-9a-f]{64}$/);
@@ -235,6 +236,66 @@ describe('audit', () => {
         expect('display_name' in record.auth).toBe(isAllowed);
       }
       expect(response).toMatchObject({ error: answer.body.errors[0] });
+    });
+
+    it('name the policies that let the caller through, of all that it has', async () => {
+      const policy = (name: string, text: string) => must(204, 'PUT', `sys/policies/acl/${name}`, { policy: text });
+      await policy('reader', 'path "aws/roles/*" { capabilities = ["read"] }');
+      await policy('writer', 'path "aws/roles/*" { capabilities = ["create", "update", "delete"] }');
+      await policy(
+        'both',
+        'path "aws/roles/*" { capabilities = ["read", "update"] }\npath "sys/mounts" { capabilities = ["read"] }',
+      );
+      await policy('narrow', 'path "aws/roles/deny" { capabilities = ["deny"] }');
+      await policy('lister', 'path "aws/roles" { capabilities = ["list"] }');
+      const [token] = await giveTokens(world, {
+        policies: ['both', 'lister', 'narrow', 'reader', 'writer', 'not-there'],
+      });
+      const file = await enable();
+      const ask = (method: string, path: string, body?: object) => world.http.call(method, path, body, { token });
+      for (const [method, path, at, granting] of [
+        ['GET', 'aws/roles/deploy', 'aws/roles/deploy', ['both', 'reader']],
+        ['PUT', 'aws/roles/deploy', 'aws/roles/deploy', ['both', 'writer']],
+        ['DELETE', 'aws/roles/nobody', 'aws/roles/nobody', ['writer']],
+        ['LIST', 'aws/roles', 'aws/roles/', ['lister']],
+        ['GET', 'sys/mounts', 'sys/mounts', ['both']],
+      ] as const) {
+        await ask(method, path, method === 'PUT' ? { policy_document: policyDocument } : undefined);
+        const granting_policies = granting.map((name) => ({ name, namespace_id: 'root', type: 'acl' }));
+        for (const record of pairAt(file, at)) {
+          expect([method, record.auth.policy_results]).toEqual([method, { allowed: true, granting_policies }]);
+        }
+      }
+      for (const [method, path] of [
+        ['GET', 'aws/roles/deny'],
+        ['GET', 'aws/config/root'],
+        ['PUT', 'sys/mounts/x'],
+      ] as const) {
+        await ask(method, path, method === 'PUT' ? { type: 'aws' } : undefined);
+        for (const record of pairAt(file, path)) {
+          expect([path, record.auth.policy_results]).toEqual([path, { allowed: false }]);
+        }
+      }
+      // Help asks no policy.
+      await ask('GET', 'aws/config/root?help=1');
+      expect(pairAt(file, 'aws/config/root')[1].auth.policy_results).toEqual({ allowed: true });
+    });
+
+    it.each([
+      ['PUT', 'aws/roles/broken', '{"policy":"SECRET-WORD', 400],
+      ['POST', 'sys/mounts/broken', '[1]', 400],
+      ['PATCH', 'aws/roles/broken', '{}', 415],
+    ])('are made of a body that cannot be read, without it: %s %s %s', async (method, path, body, status) => {
+      const file = await enable();
+      const answer = await world.http.must(status, method, path, body);
+      const [request, response] = pairAt(file, path);
+      expect(request).toMatchObject({
+        auth: { client_token: await hash(world.http.token), policy_results: { allowed: false } },
+        request: { operation: method === 'PATCH' ? 'patch' : 'update', data: {}, remote_address: '127.0.0.1' },
+      });
+      if (status === 400) expect(response.response.data).toEqual({ error: await hash(answer.body.errors[0]!) });
+      else expect(response.error).toBe(answer.body.errors[0]);
+      expect(readFileSync(file, 'utf8')).not.toContain('SECRET-WORD');
     });
 
     it("hash the handler's own refusal, which quotes what was sent", async () => {

@@ -10,6 +10,7 @@ import { AuditFolder, type AuditRecord, recordsIn } from '../support/audit-file.
 import { HttpClient } from '../support/http-client.js';
 import { comesToRest, lend, writeRole } from '../support/lease-life.js';
 import { newFleet, testServers } from '../support/services.js';
+import { giveTokens } from '../support/tokens.js';
 import { eventually, World } from '../support/world.js';
 
 const keys = newIssuerKeys();
@@ -128,6 +129,15 @@ describe('audit by several services', () => {
         },
       },
     });
+    const granting_policies = [{ name: 'root', namespace_id: 'root', type: 'acl' }];
+    const results = records.map((record) => record.auth.policy_results);
+    const [asked, answered] = [
+      { allowed: true, granting_policies },
+      { allowed: true, granting_policies },
+    ];
+    // Of an offer no policy is asked: who asked for it may have it.
+    const ofOffer = [undefined, { allowed: true }];
+    expect(results.slice(0, 8)).toEqual([asked, answered, ...ofOffer, asked, answered, asked, answered]);
     expect(records[4]!.request.data).toEqual({ lease_id: await hash(lent.leaseId), increment: 60 });
     expect(records[9]!.response.secret.lease_id).toBe(overHttp.leaseId);
     expect(records.map((record) => JSON.stringify(record)).join()).not.toContain(lent.credential.secretAccessKey);
@@ -154,6 +164,36 @@ describe('audit by several services', () => {
       policy_results: { allowed: false },
     });
     expect(notFound!.response.data).toEqual({ error: await hash('Role "nobody" not found') });
+  });
+
+  it('a command that policies refuse says so in both records, and one that they allow names them', async () => {
+    await world.http.must(204, 'PUT', 'sys/policies/acl/renewer', {
+      policy: 'path "sys/leases/renew" { capabilities = ["update"] }',
+    });
+    const [token] = await giveTokens(world, { policies: ['renewer', 'default'] });
+    await enable();
+    const service = new LeaseholdClient({
+      rabbitmqUrl: testServers().rabbitmqUrl,
+      namespace,
+      issuerPublicKey: keys.publicKey,
+      token: token!,
+    });
+    try {
+      await expect(service.issue({ mount: 'aws', role: 'deploy' })).rejects.toMatchObject({
+        code: 'permission_denied',
+      });
+      await expect(service.renew('aws/creds/deploy/x', 60)).rejects.toMatchObject({ code: 'invalid_request' });
+    } finally {
+      await service.close();
+    }
+    const granting_policies = ['default', 'renewer'].map((name) => ({ name, namespace_id: 'root', type: 'acl' }));
+    const allowed = { allowed: true, granting_policies };
+    expect(told().map((record) => record.auth.policy_results)).toEqual([
+      { allowed: false },
+      { allowed: false },
+      allowed,
+      allowed,
+    ]);
   });
 
   it('a service that claims to be a gateway is recorded all the same', async () => {

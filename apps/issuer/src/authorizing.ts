@@ -1,6 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { type AccessRequest, type Caller, Tokens, WrappedAnswers } from '#libs/access';
-import { type IssueLeaseRequest, parseDuration, PermissionDenied, type TryRoleRequest } from '#libs/contracts';
+import { type AccessRequest, type Acl, type Caller, Tokens, WrappedAnswers } from '#libs/access';
+import {
+  type IssueLeaseRequest,
+  parseDuration,
+  PermissionDenied,
+  type RenewLeaseRequest,
+  type RevokeLeaseRequest,
+  type TryRoleRequest,
+} from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 
 /** What a caller asks for, as the HTTP API would be asked for it. */
@@ -11,12 +18,16 @@ export interface Wanted {
   parameters: Record<string, unknown>;
 }
 
-/** What of a command says whose it is. */
-interface Carried {
+/** How a command says that its answer is going to be wrapped. */
+interface Wrapped {
   id: string;
+  wrapping?: string;
+}
+
+/** What of a command says whose it is. */
+interface Carried extends Wrapped {
   token: string;
   admission?: string;
-  wrapping?: string;
 }
 
 /**
@@ -40,15 +51,29 @@ export class Authorizing {
     const { id: commandId, token, admission } = command;
     const caller = await this.tokens.authenticate(token, { commandId, wanted, admission });
     try {
-      const { operations, path, parameters } = wanted;
-      const wrapTtlMs = this.wrapped.promised(commandId, command.wrapping);
-      const isAllowed = operations.some((operation) => caller.acl.allows({ operation, path, parameters, wrapTtlMs }));
-      if (!isAllowed) throw new PermissionDenied();
+      if (!this.allows(caller.acl, command, wanted)) throw new PermissionDenied();
       return await work(caller);
     } finally {
       await this.endingTokens.afterRequestOf(caller);
     }
   }
+
+  /** What the policies alone say. */
+  allows(acl: Acl, { id, wrapping }: Wrapped, { operations, path, parameters }: Wanted): boolean {
+    const wrapTtlMs = this.wrapped.promised(id, wrapping);
+    return operations.some((operation) => acl.allows({ operation, path, parameters, wrapTtlMs }));
+  }
+}
+
+/** As `sys/leases/renew` is asked. */
+export function wantedOfRenewal({ leaseId, incrementSeconds }: RenewLeaseRequest): Wanted {
+  const parameters = { lease_id: leaseId, increment: incrementSeconds };
+  return { operations: ['update'], path: 'sys/leases/renew', parameters };
+}
+
+/** As `sys/leases/revoke` is asked. */
+export function wantedOfRevocation({ leaseId }: RevokeLeaseRequest): Wanted {
+  return { operations: ['update'], path: 'sys/leases/revoke', parameters: { lease_id: leaseId, sync: false } };
 }
 
 /** `<mount>/creds/<role>`, or `sts`, read or written: both give a credential (contract.md 2.5). */

@@ -23,12 +23,14 @@ import {
 import { Accepting } from '#libs/leases';
 import { Mounts } from '#libs/roles';
 import { databaseIsAway } from '#libs/runtime';
+import { Authorizing, type Wanted, wantedOf, wantedOfRenewal, wantedOfRevocation, wantedToTry } from './authorizing.js';
 
 /** A command, as far as it is the same for all. */
 interface Command {
   id: string;
   requestId: string;
   token: string;
+  wrapping?: string;
 }
 
 /** A lease that nobody has when its answer is refused. */
@@ -39,9 +41,11 @@ interface Lent {
 }
 
 /** What a command says in the words of the HTTP API, so that records of both doors are read alike. */
-interface Wanted extends Pick<AuditedRequest, 'operation' | 'path' | 'data' | 'command'> {
+interface Told extends Pick<AuditedRequest, 'operation' | 'path' | 'data' | 'command'> {
   /** The path of the mount that it is for. */
   mountPath?: string;
+  /** What policies are asked about it; absent where none is: of an offer, who asked for it decides. */
+  wanted?: Wanted;
 }
 
 /**
@@ -56,6 +60,7 @@ export class CommandAudit {
     private readonly trail: AuditTrail,
     private readonly tokens: Tokens,
     private readonly mounts: Mounts,
+    private readonly authorizing: Authorizing,
     private readonly accepting: Accepting,
   ) {}
 
@@ -70,6 +75,7 @@ export class CommandAudit {
         path: `${mount}${door}/${role}`,
         data: { ...wishOf(command), ...given({ ready }) },
         mountPath: mount,
+        wanted: wantedOf(command),
       },
       work,
       (reply) => ({ leaseId: reply.leaseId, data: httpCredential(reply) }),
@@ -82,8 +88,9 @@ export class CommandAudit {
     const { mount: mountPath, door, role } = command;
     const path = `${mountPath}roles/${role}/trial`;
     const data = { path: door, ...wishOf(command) };
-    const wanted = { command: tryRole.pattern, operation: 'update', path, data, mountPath } as const;
-    return this.audited(command, wanted, work, ({ leaseId }) => ({ leaseId }));
+    const wanted = wantedToTry(command);
+    const told = { command: tryRole.pattern, operation: 'update', path, data, mountPath, wanted };
+    return this.audited(command, told, work, ({ leaseId }) => ({ leaseId }));
   }
 
   accept<Reply>(command: AcceptLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
@@ -113,29 +120,39 @@ export class CommandAudit {
     const { leaseId, incrementSeconds } = command;
     const data = { lease_id: leaseId, increment: incrementSeconds };
     const path = 'sys/leases/renew';
-    const wanted = { command: renewLease.pattern, operation: 'update', path, data };
-    return this.audited(command, wanted, work, () => ({ leaseId }));
+    const wanted = wantedOfRenewal(command);
+    const told = { command: renewLease.pattern, operation: 'update', path, data, wanted };
+    return this.audited(command, told, work, () => ({ leaseId }));
   }
 
   revoke<Reply>(command: RevokeLeaseRequest, work: () => Promise<Reply>): Promise<Reply> {
     const data = { lease_id: command.leaseId };
     const path = 'sys/leases/revoke';
-    return this.audited(command, { command: revokeLease.pattern, operation: 'update', path, data }, work, () => ({}));
+    const wanted = wantedOfRevocation(command);
+    const told = { command: revokeLease.pattern, operation: 'update', path, data, wanted };
+    return this.audited(command, told, work, () => ({}));
   }
 
   /** @throws AuditFailed instead of beginning, or of answering; what was lent is then taken back. */
   private async audited<Reply>(
-    { requestId, token }: Command,
-    { mountPath, ...asked }: Wanted,
+    command: Command,
+    { mountPath, wanted, ...asked }: Told,
     work: () => Promise<Reply>,
     told: (reply: Reply) => AuditedResponse,
     lent: (reply: Reply) => Lent | undefined = () => undefined,
   ): Promise<Reply> {
+    const { requestId, token } = command;
     const entry = this.trail.begin({ id: requestId, token, ...asked });
     if (await entry.isWanted()) {
       const mount = mountPath === undefined ? { path: 'sys/', type: 'system' } : await this.mounts.find(mountPath);
       if (mount) entry.mount = mount;
       entry.token = (await this.tokens.find({ token }))?.token;
+      const acl = wanted && (await this.tokens.aclOf({ token }));
+      if (acl) {
+        const { operations, path } = wanted;
+        entry.isAllowed = this.authorizing.allows(acl, command, wanted);
+        entry.grantingPolicies = () => acl.grantingPolicies(operations, path);
+      }
     }
     await entry.begins();
     let reply: Reply;

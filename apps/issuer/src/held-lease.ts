@@ -13,7 +13,7 @@ import {
   type WithdrawLeaseRequest,
 } from '#libs/contracts';
 import { Accepting, Finding, Renewing, Revoking } from '#libs/leases';
-import { Authorizing, type Wanted } from './authorizing.js';
+import { Authorizing, wantedOfRenewal, wantedOfRevocation } from './authorizing.js';
 
 /**
  * What an internal service asks of a lease that it was offered or holds. The gateway does the same through the libraries;
@@ -56,12 +56,7 @@ export class HeldLease {
    */
   async renew(command: RenewLeaseRequest): Promise<RenewLeaseReply> {
     const { id, leaseId, incrementSeconds } = command;
-    const wanted: Wanted = {
-      operations: ['update'],
-      path: 'sys/leases/renew',
-      parameters: { lease_id: leaseId, increment: incrementSeconds },
-    };
-    return this.authorizing.onBehalfOf(command, wanted, async () => {
+    return this.authorizing.onBehalfOf(command, wantedOfRenewal(command), async () => {
       const { ttlMs, cut } = await this.renewing.renew(leaseId, incrementSeconds * 1000, id);
       return { leaseId, leaseDuration: Math.round(ttlMs / 1000), ttlCut: cut };
     });
@@ -73,12 +68,7 @@ export class HeldLease {
    */
   async revoke(command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
     const { leaseId } = command;
-    const wanted: Wanted = {
-      operations: ['update'],
-      path: 'sys/leases/revoke',
-      parameters: { lease_id: leaseId, sync: false },
-    };
-    return this.authorizing.onBehalfOf(command, wanted, async () => {
+    return this.authorizing.onBehalfOf(command, wantedOfRevocation(command), async () => {
       if (!(await this.finding.find(leaseId))) throw new InvalidRequest('lease not found');
       await this.revoking.ask({ leaseId }, 'revoked');
       return { leaseId };

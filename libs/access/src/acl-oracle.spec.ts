@@ -169,6 +169,55 @@ describe('a policy, against one who reads it by hand', () => {
     expect(granted).toBeGreaterThan(asked / 100);
   });
 
+  it('reaches below a path where it grants anything there, and nowhere else', () => {
+    const names = ['a', 'b', 'ab', 'c', 'x'];
+    const below = (depth: number): string[] =>
+      depth === 0
+        ? ['']
+        : ['', ...names.flatMap((name) => [name, ...below(depth - 1).map((rest) => `${name}/${rest}`)])];
+    const prefixes = ['a/', 'b/', 'a/b/', 'ab/c/'];
+    const paths = Object.fromEntries(
+      prefixes.map((prefix) => [prefix, [...new Set(below(3).map((rest) => prefix + rest))]]),
+    );
+    let reached = 0;
+    fc.assert(
+      fc.property(fc.array(meant, { maxLength: 4 }), fc.constantFrom(...prefixes), (given, prefix) => {
+        const rules = given.map(({ path, capabilities }) => ({ path, capabilities, required: [] }));
+        const wanted = paths[prefix]!.some((path) =>
+          operations.some(
+            (operation) =>
+              (operation !== 'list' || path.endsWith('/')) && oracle(rules, { operation, path, sudo: false }),
+          ),
+        );
+        expect(Acl.of(parsePolicy(asHcl(rules)), Date.now()).reaches(prefix)).toBe(wanted);
+        reached += wanted ? 1 : 0;
+      }),
+      { numRuns: 400 },
+    );
+    expect(reached).toBeGreaterThan(20);
+  });
+
+  it('names, of the policies, those whose own rules of the best path grant it', () => {
+    fc.assert(
+      fc.property(fc.array(fc.array(meant, { maxLength: 3 }), { maxLength: 3 }), request, (policies, each) => {
+        const named = policies.map((rules, index) => ({ name: `p${index}`, rules }));
+        const all = named.flatMap(({ name, rules }) =>
+          parsePolicy(asHcl(rules)).map((rule) => ({ ...rule, policy: name })),
+        );
+        const plain = policies.flat().map(({ path, capabilities }) => ({ path, capabilities, required: [] }));
+        const told = Acl.of(all, Date.now()).grantingPolicies([each.operation], each.path);
+        const isGranted = oracle(plain, { ...each, parameters: {}, sudo: false });
+        expect(told.length > 0).toBe(isGranted);
+        // Without any one of them, and all others, the rest still grants it or the one alone did.
+        for (const name of told) {
+          const own = named.find((policy) => policy.name === name)!;
+          expect(own.rules.some(({ capabilities }) => capabilities.includes(each.operation))).toBe(true);
+        }
+      }),
+      { numRuns: 600 },
+    );
+  });
+
   it('grants nothing that no capability of any rule is about', () => {
     fc.assert(
       fc.property(fc.array(meant, { maxLength: 6 }), request, (rules, each) => {

@@ -12,7 +12,10 @@ export interface AccessRequest {
 }
 
 /** What the policies of a token say of one path or pattern: all their rules of that same text, made one. */
-type Permissions = PolicyRule;
+interface Permissions extends PolicyRule {
+  /** The policies that grant each capability, by name. */
+  grantedBy: Map<Capability, Set<string>>;
+}
 
 /** A pattern, taken apart once. */
 interface Pattern {
@@ -50,7 +53,7 @@ export class Acl {
       const target = isPattern(path) ? byPattern : this.exact;
       const known = target.get(path);
       if (known) unite(known, rule);
-      else target.set(path, { ...copyOf(rule), path });
+      else target.set(path, { ...permissionsOf(rule), path });
     }
     this.patterns = [...byPattern.values()].map(toPattern).sort(bestFirst);
   }
@@ -68,6 +71,27 @@ export class Acl {
     if (!found?.capabilities.has(request.operation)) return false;
     if (needsSudo && !found.capabilities.has('sudo')) return false;
     return wrapsAsAsked(found, request.wrapTtlMs) && takesParameters(found, request);
+  }
+
+  /** The policies with a rule that grants any of the operations on the path, sorted: what audit records name (contract.md 3.6). */
+  grantingPolicies(operations: AccessRequest['operation'][], path: string): string[] {
+    if (this.isRoot) return ['root'];
+    const granting = (operation: Capability) => this.find(path, operation === 'list')?.grantedBy.get(operation) ?? [];
+    return [...new Set(operations.flatMap((operation) => [...granting(operation)]))].sort();
+  }
+
+  /** Whether anything is granted on `prefix`, which ends in a slash, or on any path that begins with it. */
+  reaches(prefix: string): boolean {
+    if (this.isRoot) return true;
+    const exact = [...this.exact.keys()].filter((path) => path.startsWith(prefix));
+    // A better pattern may deny what is near; below all of them, nothing is better any more.
+    const deepest = Math.max(0, ...this.patterns.map((pattern) => pattern.segments.length));
+    const fitting = this.patterns.flatMap((pattern) => witnessesOf(pattern, prefix, deepest));
+    return [prefix, ...exact, ...fitting].some(
+      (path) =>
+        grantsAnything(this.find(path, false)) ||
+        (this.find(path, true)?.capabilities.has('list') && path.endsWith('/')),
+    );
   }
 
   /** Whether `path` may be used with the rights that only some have. */
@@ -161,14 +185,47 @@ function takes({ segments, plusses, endsInStar, text }: Pattern, asked: { path: 
   });
 }
 
-function copyOf(rule: PolicyRule): Permissions {
+/** A segment that no rule names. */
+const unnamed = '~';
+
+/** Paths that begin with `prefix` and fit the pattern, the shortest first; where it is open at its end, up to so much deeper. */
+function witnessesOf({ segments, endsInStar }: Pattern, prefix: string, deeper: number): string[] {
+  const wanted = prefix.split('/').slice(0, -1);
+  if (!endsInStar && segments.length <= wanted.length) return [];
+  const chosen = Array.from({ length: Math.max(segments.length, wanted.length + 1) }, (_, index) => {
+    const [own, asked] = [segments[index], wanted[index]];
+    if (asked === undefined) return own === '+' ? unnamed : (own ?? '');
+    const isOpen = endsInStar && index === segments.length - 1;
+    const fits = own === undefined || own === '+' || own === asked || (isOpen && asked.startsWith(own));
+    return fits ? asked : undefined;
+  });
+  if (chosen.includes(undefined)) return [];
+  const shortest = chosen.join('/');
+  if (!endsInStar) return [shortest];
+  const tails = Array.from({ length: deeper + 2 }, (_, depth) =>
+    Array.from({ length: depth }, () => unnamed).join('/'),
+  );
+  return tails.map((tail) => shortest + tail);
+}
+
+function grantsAnything(found: Permissions | undefined): boolean {
+  return [...(found?.capabilities ?? [])].some((capability) => capability !== 'deny' && capability !== 'sudo');
+}
+
+function permissionsOf(rule: PolicyRule): Permissions {
   return {
     ...rule,
     capabilities: new Set(rule.capabilities),
+    grantedBy: grantsOf(rule),
     allowed: new Map(rule.allowed),
     denied: new Map(rule.denied),
     required: new Set(rule.required),
   };
+}
+
+/** Of what is no policy's, nobody is named. */
+function grantsOf({ policy, capabilities }: PolicyRule): Permissions['grantedBy'] {
+  return new Map([...capabilities].map((capability) => [capability, new Set(policy === undefined ? [] : [policy])]));
 }
 
 /** The rules of one path in several policies (contract 3.4); `deny` of any of them beats all. */
@@ -176,9 +233,13 @@ function unite(known: Permissions, rule: PolicyRule): void {
   if (known.capabilities.has('deny')) return;
   if (rule.capabilities.has('deny')) {
     known.capabilities = new Set(['deny']);
+    known.grantedBy = new Map();
     return;
   }
   for (const capability of rule.capabilities) known.capabilities.add(capability);
+  for (const [capability, policies] of grantsOf(rule)) {
+    known.grantedBy.set(capability, new Set([...(known.grantedBy.get(capability) ?? []), ...policies]));
+  }
   for (const name of rule.required) known.required.add(name);
   uniteParameters(known.allowed, rule.allowed);
   uniteParameters(known.denied, rule.denied);

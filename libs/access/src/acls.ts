@@ -35,7 +35,9 @@ export class Acls {
     const found = (await this.manager.query(`select name, version::text, rules from policies where name = any ($1)`, [
       Object.keys(versions),
     ])) as { name: string; version: string; rules: string }[];
-    const rules = found.flatMap((policy): PolicyRule[] => parsePolicy(policy.rules));
+    const rules = found.flatMap(({ name, rules: text }) =>
+      parsePolicy(text).map((rule): PolicyRule => ({ ...rule, policy: name })),
+    );
     // Under the versions that were read, which may be newer than those that were asked for.
     const read = keyOf(Object.fromEntries(found.map(({ name, version }) => [name, version])));
     return this.keep(read, Acl.of(rules, Date.now()));

@@ -14,6 +14,8 @@ export type ParameterRules = Map<string, ParameterValue[]>;
 
 /** One `path` of a policy. */
 export interface PolicyRule {
+  /** The name of the policy that it is in, where that is known. */
+  policy?: string;
   /** Without `/v1/` and a leading slash; with its wildcards `*` (at the end) and `+` (a whole segment). */
   path: string;
   /** Of a rule that denies, `deny` alone. */

@@ -52,6 +52,8 @@ export interface Known {
   wrapTtlMs?: number;
   /** Whether the caller was let through, once that is known. */
   isAllowed?: boolean;
+  /** The policies that let the caller through; asked for when a record is written, and only then. */
+  grantingPolicies?: () => string[];
 }
 
 /** The line that says what is asked, in the form of one device. */
@@ -85,7 +87,8 @@ export function responseRecord(known: Known, form: RecordForm, response: Audited
   };
 }
 
-function askedOf({ request, token, mount, wrapTtlMs, isAllowed }: Known, form: RecordForm): object {
+function askedOf(known: Known, form: RecordForm): object {
+  const { request, token, mount, wrapTtlMs } = known;
   const { hashing } = form;
   const { id, operation, path, data, remoteAddress, command } = request;
   const clientToken = request.token ? hashing.text(request.token) : undefined;
@@ -103,7 +106,7 @@ function askedOf({ request, token, mount, wrapTtlMs, isAllowed }: Known, form: R
             token_issue_time: token.createdAt.toISOString(),
           }
         : {}),
-      ...(isAllowed === undefined ? {} : { policy_results: policyResults(isAllowed, token) }),
+      ...policyResults(known),
     },
     request: {
       id,
@@ -120,9 +123,11 @@ function askedOf({ request, token, mount, wrapTtlMs, isAllowed }: Known, form: R
   };
 }
 
-function policyResults(allowed: boolean, token: Token | undefined): object {
-  if (!allowed || !token?.policies.includes('root')) return { allowed };
-  return { allowed, granting_policies: [{ name: 'root', namespace_id: 'root', type: 'acl' }] };
+function policyResults({ isAllowed: allowed, grantingPolicies }: Known): object {
+  if (allowed === undefined) return {};
+  const granting = (allowed && grantingPolicies?.()) || [];
+  const named = granting.map((name) => ({ name, namespace_id: 'root', type: 'acl' }));
+  return { policy_results: { allowed, ...(named.length > 0 ? { granting_policies: named } : {}) } };
 }
 
 function mountOf(mount: AuditedMount | undefined): object {

@@ -236,6 +236,11 @@ export class AuditEntry {
     this.known.isAllowed = isAllowed;
   }
 
+  /** Says which policies let the caller through, when a record is written. */
+  set grantingPolicies(grantingPolicies: () => string[]) {
+    this.known.grantingPolicies = grantingPolicies;
+  }
+
   /** Whether there is a device: what only records need is not looked up for none. */
   async isWanted(): Promise<boolean> {
     await this.looked;

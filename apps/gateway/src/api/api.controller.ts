@@ -45,6 +45,7 @@ export class ApiController {
       noted.operation = asked.help ? 'help' : asked.operation;
       const token = tokenOf(request.headers);
       entry = this.audit.begin(id, asked, token);
+      if (asked.fault) throw asked.fault;
       refuseUnserved(request.headers);
       asked.wrapTtlMs = wrapTtlOf(request.headers);
       entry.wrapTtlMs = asked.wrapTtlMs;

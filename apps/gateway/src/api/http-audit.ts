@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { Caller } from '#libs/access';
+import type { AccessRequest, Caller } from '#libs/access';
 import { type AuditedMount, type AuditedResponse, type AuditEntry, AuditTrail } from '#libs/audit';
 import type { Mount } from '#libs/roles';
 import { errorAnswer } from './api-error.js';
@@ -28,7 +28,7 @@ export class HttpAudit {
     });
     const mount = coreMountOf(path);
     if (mount) entry.mount = mount;
-    return new HttpEntry(entry);
+    return new HttpEntry(entry, help ? [] : operationsOf(asked), operation === 'list' ? `${path}/` : path);
   }
 }
 
@@ -37,16 +37,24 @@ export class HttpEntry {
   private isLetIn = false;
   private isHandled = false;
 
-  constructor(private readonly entry?: AuditEntry) {}
+  /** `operations` on `path`: what policies are asked about; none where they are not. */
+  constructor(
+    private readonly entry?: AuditEntry,
+    private readonly operations: AccessRequest['operation'][] = [],
+    private readonly path = '',
+  ) {}
 
   /** Milliseconds. */
   set wrapTtlMs(ttlMs: number | undefined) {
     if (this.entry) this.entry.wrapTtlMs = ttlMs;
   }
 
-  set caller({ token }: Caller) {
+  set caller({ token, acl }: Caller) {
     this.isLetIn = true;
-    if (this.entry) this.entry.token = token;
+    if (!this.entry) return;
+    this.entry.token = token;
+    const { operations, path } = this;
+    this.entry.grantingPolicies = () => acl.grantingPolicies(operations, path);
   }
 
   /** The caller is let through, to this mount or to the core. @throws AuditFailed: the request must not be handled. */
@@ -83,9 +91,16 @@ export class HttpEntry {
   }
 }
 
-/** `sys/`, `auth/token/` and their like are mounts to those who read records. */
-function coreMountOf(path: string): AuditedMount | undefined {
+/** A write may be granted as either. */
+function operationsOf({ operation }: VaultRequest): AccessRequest['operation'][] {
+  if (operation === 'update') return ['update', 'create'];
+  return [operation === 'head' ? 'read' : operation];
+}
+
+/** `sys/`, `auth/token/` and their like are mounts to those who read records and figures. */
+export function coreMountOf(path: string): AuditedMount | undefined {
   if (/^sys(\/|$)/.test(path)) return { path: 'sys/', type: 'system' };
+  if (/^cubbyhole(\/|$)/.test(path)) return { path: 'cubbyhole/', type: 'cubbyhole' };
   const [, method] = /^auth\/([^/]+)(?:\/|$)/.exec(path) ?? [];
   return method === undefined ? undefined : { path: `auth/${method}/`, type: method };
 }

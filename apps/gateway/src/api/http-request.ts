@@ -1,5 +1,6 @@
 import { CodedError, InvalidRequest, NotFound } from '#libs/contracts';
 import type { Operation } from './api-path.js';
+import { requireAbsolute, requirePrintable } from './paths.js';
 
 /** An HTTP request as the API understands it, before anybody is asked who is calling. */
 export interface VaultRequest {
@@ -20,6 +21,8 @@ export interface VaultRequest {
   idempotencyKey?: string;
   /** As in `ApiRequest`. */
   wrapTtlMs?: number;
+  /** What is wrong with its body, so that it must be refused before anybody asks who is calling; it is recorded as any other. */
+  fault?: CodedError;
 }
 
 /** The method is none of the API's (contract.md 1.1). */
@@ -64,7 +67,7 @@ const withBody = new Set<VaultRequest['operation']>(['update', 'patch']);
  * Reads method, path, query and body (contract.md 1.1, 1.2).
  * @param method as it was sent, `LIST` and `HELP` included.
  * @param url path and query as they were sent.
- * @throws InvalidRequest, UnknownMethod, NoMergePatch, NotFound before anything else is looked at.
+ * @throws InvalidRequest, UnknownMethod, NotFound for what names no path of the API; a body that cannot be read is its `fault`.
  */
 export function readRequest(
   method: string,
@@ -80,15 +83,22 @@ export function readRequest(
   const operation = asked === 'read' && isList(query) ? 'list' : asked;
   const asFields = readQuery(query);
   const hasBody = withBody.has(operation);
-  if (operation === 'patch') refuseUnlessMergePatch(contentType);
-  return {
+  const line: VaultRequest = {
     operation,
     path: decoded.replace(/\/$/, ''),
     endsInSlash: decoded.endsWith('/'),
-    raw: hasBody ? readBody(body, contentType) : asFields,
+    raw: hasBody ? {} : asFields,
     query: hasBody ? asFields : {},
     help: method === 'HELP' || Boolean(query.get('help')),
   };
+  if (!hasBody) return line;
+  try {
+    if (operation === 'patch') refuseUnlessMergePatch(contentType);
+    return { ...line, raw: readBody(body, contentType) };
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+    return { ...line, fault: error };
+  }
 }
 
 function refuseUnlessMergePatch(contentType = ''): void {
@@ -103,14 +113,10 @@ function decodePath(path: string): string {
   } catch {
     throw new InvalidRequest('the path is not valid percent-encoding');
   }
-  if (/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(decoded)) {
-    throw new InvalidRequest('path cannot contain non-printable characters');
-  }
+  requirePrintable(decoded);
   const [, version, ...segments] = decoded.replace(/\/+/g, '/').split('/');
   if (version !== 'v1') throw new NotFound();
-  if (segments.some((segment) => segment === '.' || segment === '..')) {
-    throw new InvalidRequest('relative paths not supported');
-  }
+  requireAbsolute(segments);
   return segments.join('/');
 }
 

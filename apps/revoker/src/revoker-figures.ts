@@ -9,6 +9,9 @@ const timedEnds = new Set<EndReason | null>(['expired', 'revoked', 'token_ended'
 /** Ends of what was made and nobody has received. */
 const undelivered = new Set<EndReason | null>(['not_received', 'not_accepted']);
 
+/** Ends of what a caller may never have held. */
+const rollBacks = new Set<EndReason | null>(['issue_failed', 'issuer_lost', 'not_accepted', 'not_received']);
+
 /** What is told of taking leases back, and of all leases together. */
 @Injectable()
 export class RevokerFigures {
@@ -21,7 +24,7 @@ export class RevokerFigures {
   private readonly undelivered;
 
   constructor(
-    metrics: Metrics,
+    private readonly metrics: Metrics,
     counting: Counting,
     alarms: Alarms,
     foreignUsers: ForeignUsers,
@@ -48,15 +51,7 @@ export class RevokerFigures {
       'Credentials taken back because nobody received them: not accepted in time, or the caller was seen to leave.',
       ['reason'],
     );
-    metrics.gauge('vault.expire.num_leases', 'Leases that callers hold, of the whole system.', async () => {
-      const { active, revoking, irrevocable } = await counting.byState();
-      return active + revoking + irrevocable;
-    });
-    metrics.gauge(
-      'vault.expire.num_irrevocable_leases',
-      'Leases that AWS does not let go, of the whole system.',
-      async () => (await counting.byState()).irrevocable,
-    );
+    counting.show(metrics);
     metrics.gauges('leasehold_leases', 'Leases by state, of the whole system.', 'state', () => counting.byState());
     metrics.gauge('leasehold_longest_due_seconds', 'How long the longest due lease has waited for a revoker.', () =>
       counting.longestDueSeconds(),
@@ -70,6 +65,13 @@ export class RevokerFigures {
   /** A try to take `lease` back, as it was claimed, is over. `settled` is null when its claim was lost meanwhile. */
   tried(lease: Lease, settled: Settlement | null, tookMs: number): void {
     this.tries.observe(tookMs);
+    if (rollBacks.has(lease.endReason)) {
+      // The last three segments of its id are door, role and its own name.
+      const mountPath = `${lease.id.split('/').slice(0, -3).join('/')}/`;
+      this.metrics
+        .summaryOfMount('vault.rollback.attempt', mountPath, 'One try to roll back what a mount has made.')
+        .observe(tookMs);
+    }
     if (lease.state === 'ended' || !settled) return; // a tombstone's look ends nothing
     const { endReason: reason, lateMs } = settled;
     const isGone = settled.state === 'ended';

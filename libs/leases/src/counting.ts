@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { Metrics } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import type { LeaseState } from './lease.entity.js';
 
@@ -17,6 +18,19 @@ export class Counting {
   private readonly active = remembered(() => this.countActive());
 
   constructor(private readonly manager: EntityManager) {}
+
+  /** Shows the figures that Vault has of leases, under its names (contract.md 3.6). */
+  show(metrics: Metrics): void {
+    metrics.gauge('vault.expire.num_leases', 'Leases that callers hold, of the whole system.', async () => {
+      const { active, revoking, irrevocable } = await this.byState();
+      return active + revoking + irrevocable;
+    });
+    metrics.gauge(
+      'vault.expire.num_irrevocable_leases',
+      'Leases that AWS does not let go, of the whole system.',
+      async () => (await this.byState()).irrevocable,
+    );
+  }
 
   /** What was counted last, if that is fresh enough. */
   async byState(): Promise<LeaseCounts> {

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { type Caller, TokenEnds } from '#libs/access';
+import { Metrics, type Span } from '#libs/runtime';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { Revoking } from './revoking.js';
 
@@ -11,21 +12,29 @@ import { Revoking } from './revoking.js';
 @Injectable()
 export class EndingTokens {
   private readonly logger = new Logger(EndingTokens.name);
+  private readonly endingTree: Span;
+  private readonly endingOne: Span;
 
   constructor(
     private readonly ends: TokenEnds,
     private readonly revoking: Revoking,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
-  ) {}
+    metrics: Metrics,
+  ) {
+    this.endingTree = metrics.span('vault.token.revoke-tree', 'Ending tokens and all below them.');
+    this.endingOne = metrics.span('vault.token.revoke', 'Ending a token alone.');
+  }
 
   /** Ends tokens and all below them. Their leases are being taken back when it returns, and need not be gone from AWS. */
   async end(tokenIds: string[]): Promise<void> {
-    await this.see(await this.ends.markTrees(tokenIds));
+    await this.endingTree(async () => this.see(await this.ends.markTrees(tokenIds)));
   }
 
   /** Ends one token; its children live on as orphans. */
   async endAlone(tokenId: string): Promise<void> {
-    if (await this.ends.markOrphaning(tokenId)) await this.see([tokenId]);
+    await this.endingOne(async () => {
+      if (await this.ends.markOrphaning(tokenId)) await this.see([tokenId]);
+    });
   }
 
   /** Ends the tokens that were made at this API path or below it. */

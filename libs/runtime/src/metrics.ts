@@ -5,6 +5,9 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, type Metric, Registry
 /** Longest wait for a figure that is looked up, milliseconds: one that is lost must not hold up the others. */
 const looksWithinMs = 2_000;
 
+/** Mounts with figures of their own. Whoever mounts ever more of them fills no memory. */
+const mostMounts = 100;
+
 /** One figure of `Metrics.json`, in the form that readers of Vault's know (contract.md 3.6). */
 export interface JsonFigure {
   Name: string;
@@ -24,14 +27,15 @@ export interface JsonMetrics {
 export type Span = <T>(work: () => Promise<T>) => Promise<T>;
 
 /**
- * The figures of one process, for Prometheus. No label ever holds a name that a caller chose, or a secret. Names are
- * written as Vault writes them, `vault.expire.revoke-force`; Prometheus reads `vault_expire_revoke_force`. Asked for the
+ * The figures of one process, for Prometheus. No label ever holds a name that a caller chose, or a secret; a mount's path is
+ * part of the names that Vault has it in. Names are written as Vault writes them, `vault.expire.revoke-force`; Prometheus reads `vault_expire_revoke_force`. Asked for the
  * same figure twice, it gives the same one, so that services that share a process share it.
  */
 export class Metrics {
   private readonly registry = new Registry();
   /** The names as they were written, by the ones that Prometheus reads. */
   private readonly written = new Map<string, string>();
+  private readonly mounts = new Set<string>();
 
   constructor(service: string) {
     this.registry.setDefaultLabels({ service });
@@ -108,6 +112,13 @@ export class Metrics {
           registers,
         }),
     );
+  }
+
+  /** The same of one mount, which ends its name: `vault.route.read.aws-`. Beyond a hundred mounts, further ones share `others-`. */
+  summaryOfMount(name: string, mountPath: string, help: string): Summary {
+    if (this.mounts.size < mostMounts) this.mounts.add(mountPath);
+    const mount = this.mounts.has(mountPath) ? mountPath.replaceAll('/', '-') : 'others-';
+    return this.summary(`${name}.${mount}`, help);
   }
 
   /** The same, as what runs a piece of work and notes how long it took. */

@@ -9,7 +9,7 @@ import { wrapped } from './api-error.js';
 import type { ApiAnswer, ApiOperation, ApiPart, ApiPath, ApiRequest, EngineRequest, TokenRequest } from './api-path.js';
 import { DocumentsPath } from '../documents/documents-path.js';
 import { mountHelp, pathHelp } from './help.js';
-import type { HttpEntry } from './http-audit.js';
+import { coreMountOf, type HttpEntry } from './http-audit.js';
 import type { VaultRequest } from './http-request.js';
 import { type Match, PathTable } from './path-table.js';
 import { denied, type Grant, grantOf } from './permission.js';
@@ -114,6 +114,7 @@ export class Api {
   private readonly engine: PathTable<EngineRequest<unknown>>;
   private readonly documents: DocumentsPath;
   private readonly checkingToken: Span;
+  private readonly lookingUpToken: Span;
 
   constructor(
     private readonly tokens: Tokens,
@@ -124,9 +125,10 @@ export class Api {
     @Inject(OPEN_PARTS) open: ApiPart<ApiRequest<unknown>>[],
     @Inject(CORE_PARTS) core: ApiPart<TokenRequest<unknown>>[],
     @Inject(ENGINE_PARTS) engine: ApiPart<EngineRequest<unknown>>[],
-    metrics: Metrics,
+    private readonly metrics: Metrics,
   ) {
     this.checkingToken = metrics.span('vault.core.check_token', 'Finding out who is calling.');
+    this.lookingUpToken = metrics.span('vault.token.lookup', 'Looking up a token.');
     this.documents = new DocumentsPath(
       () => ({ open: this.open.paths, core: this.core.paths, engine: this.engine.paths }),
       (token, remoteAddress) => this.admit(token, remoteAddress),
@@ -195,7 +197,9 @@ export class Api {
   /** Who is calling. @throws PermissionDenied; OverBudget when too many come from there who are nobody. */
   private async callerOf(token: string | undefined, remoteAddress: string): Promise<Caller> {
     try {
-      return await this.checkingToken(() => this.tokens.authenticate(token, { remoteAddress }));
+      return await this.checkingToken(() =>
+        this.lookingUpToken(() => this.tokens.authenticate(token, { remoteAddress })),
+      );
     } catch (error) {
       if (error instanceof PermissionDenied) await this.rates.ofAddress(remoteAddress);
       throw error;
@@ -233,12 +237,17 @@ export class Api {
     { onRoute, entry, ...base }: Unrouted<Request>,
   ): Promise<ApiAnswer> {
     onRoute(route);
-    await entry.allowed((base as Partial<EngineRequest<unknown>>).mount);
+    const { mount } = base as Partial<EngineRequest<unknown>>;
+    await entry.allowed(mount);
     const operation = operationOf(asked, path);
     const sent = sentTo(path, asked);
     const { raw, replaced } = withoutCaptures(sent, params);
     const { fields, unknown } = parseFields(operation.schema, raw);
-    const answer = (await operation.handle({ ...base, params, fields, sent } as unknown as Request)) ?? {};
+    const startedAt = performance.now();
+    const answer = await operation
+      .handle({ ...base, params, fields, sent } as unknown as Request)
+      .then((answered) => answered ?? {})
+      .finally(() => this.measure(asked, mount?.path, performance.now() - startedAt));
     const warnings = [
       ...(answer.warnings ?? []),
       ...(unknown.length > 0 && !path.takesAnything
@@ -257,6 +266,12 @@ export class Api {
     return answer.data === undefined || answer.bare ? answer : { ...answer, warnings };
   }
 
+  private measure({ operation, path }: VaultRequest, mountPath: string | undefined, ms: number): void {
+    const mount = mountPath ?? coreMountOf(path)?.path;
+    if (mount === undefined) return;
+    this.metrics.summaryOfMount(`vault.route.${operation}`, mount, 'Handling a request to a mount.').observe(ms);
+  }
+
   /** Help of a mount or of a path in it; any valid token may ask (contract.md 2.9). */
   private async help(path: string): Promise<ApiAnswer> {
     const help = isCore(path) || this.open.match(path) ? this.coreHelp(path) : await this.engineHelp(path);
@@ -264,7 +279,7 @@ export class Api {
   }
 
   private coreHelp(path: string): Help {
-    if (path === 'sys' || path === 'auth/token' || path === 'auth/approle') {
+    if (coreMountOf(path)?.path === `${path}/`) {
       const all: ApiPath<never>[] = [...this.core.paths, ...this.open.paths];
       const paths = all.filter((each) => each.pattern.startsWith(`${path}/`));
       return { text: mountHelp(coreDescription, paths), document: this.documents.ofCore(paths) };
@@ -288,7 +303,7 @@ export class Api {
 }
 
 function isCore(path: string): boolean {
-  return /^(sys|auth|cubbyhole|identity)(\/|$)/.test(path);
+  return /^(sys|cubbyhole|auth\/(token|approle))(\/|$)/.test(path);
 }
 
 /** A body that repeats what the path already says: the path wins (contract.md 1.5). */

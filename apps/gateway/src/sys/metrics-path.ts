@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Counting } from '#libs/leases';
 import { Metrics } from '#libs/runtime';
 import { z } from 'zod';
 import type { Answers } from '../api/answers.js';
@@ -25,7 +26,12 @@ const figures: Answers = {
 /** `sys/metrics`: the figures of this gateway, for who has a token (contract.md 3.6). */
 @Injectable()
 export class MetricsPath implements ApiPart<TokenRequest<unknown>> {
-  constructor(private readonly metrics: Metrics) {}
+  constructor(
+    private readonly metrics: Metrics,
+    counting: Counting,
+  ) {
+    counting.show(metrics);
+  }
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
     return [

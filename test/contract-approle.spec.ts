@@ -75,6 +75,69 @@ describe('AppRole', () => {
     });
 
     it.each([
+      ['policies', 'token_policies', ['deploy'], { token_policies: 'b,a' }, ['a', 'b'], []],
+      ['policies', 'token_policies', ['deploy'], { policies: ['c'] }, ['c'], []],
+      ['bind-secret-id', 'bind_secret_id', true, { bind_secret_id: 'true' }, true, true],
+      ['bound-cidr-list', 'bound_cidr_list', null, { bound_cidr_list: '10.0.0.0/8' }, ['10.0.0.0/8'], null],
+      [
+        'secret-id-bound-cidrs',
+        'secret_id_bound_cidrs',
+        null,
+        { secret_id_bound_cidrs: ['::1/128'] },
+        ['::1/128'],
+        null,
+      ],
+      ['secret-id-num-uses', 'secret_id_num_uses', 0, { secret_id_num_uses: '4' }, 4, 0],
+      ['secret-id-ttl', 'secret_id_ttl', 0, { secret_id_ttl: '90m' }, 5400, 0],
+      ['token-bound-cidrs', 'token_bound_cidrs', [], { token_bound_cidrs: '10.1.0.0/16' }, ['10.1.0.0/16'], []],
+      ['token-num-uses', 'token_num_uses', 0, { token_num_uses: 7 }, 7, 0],
+      ['token-ttl', 'token_ttl', 1200, { token_ttl: '5m' }, 300, 0],
+      ['token-max-ttl', 'token_max_ttl', 1800, { token_max_ttl: 7200 }, 7200, 0],
+      ['period', 'token_period', 0, { token_period: '1h' }, 3600, 0],
+      ['period', 'token_period', 0, { period: 60 }, 60, 0],
+    ])('are read, set and set back one field at a time: %s as %s', async (path, name, before, body, after, back) => {
+      const whole = (await call('GET', role)).body.data;
+      const field = async () => (await world.http.must(200, 'GET', `${role}/${path}`)).body.data;
+      expect(await field()).toEqual({ [name]: before });
+      await world.http.must(204, 'POST', `${role}/${path}`, body);
+      expect(await field()).toEqual({ [name]: after });
+      const shownAs = name === 'bound_cidr_list' ? 'secret_id_bound_cidrs' : name;
+      expect((await call('GET', role)).body.data).toEqual({ ...whole, [shownAs]: after });
+      await world.http.must(204, 'DELETE', `${role}/${path}`);
+      expect(await field()).toEqual({ [name]: back });
+      expect((await call('GET', role)).body.data).toEqual({ ...whole, [shownAs]: back });
+    });
+
+    it.each([
+      ['POST', 'token-ttl', {}, 400, 'missing token_ttl'],
+      ['POST', 'policies', { token_ttl: 5 }, 400, 'missing token_policies'],
+      ['POST', 'token-ttl', { token_ttl: '31m' }, 400, "'token_ttl' cannot be greater than 'token_max_ttl'"],
+      ['POST', 'policies', { policies: 'root' }, 400, 'auth methods cannot create root tokens'],
+      [
+        'POST',
+        'bind-secret-id',
+        { bind_secret_id: false },
+        400,
+        'at least one constraint should be enabled on the role',
+      ],
+    ])('keep all their rules when one field is asked for: %s %s %j', async (method, path, body, status, text) => {
+      expect(await refusal(method, `${role}/${path}`, body)).toEqual([status, [text]]);
+    });
+
+    it('are not made by a write of one field', async () => {
+      for (const [method, path, body] of [
+        ['POST', 'token-ttl', { token_ttl: 5 }],
+        ['DELETE', 'token-ttl', undefined],
+      ] as const) {
+        expect(await refusal(method, `auth/approle/role/nobody/${path}`, body)).toEqual([
+          404,
+          ['role "nobody" does not exist'],
+        ]);
+      }
+      expect(await refusal('GET', 'auth/approle/role/nobody/token-ttl')).toEqual([404, []]);
+    });
+
+    it.each([
       [{ token_ttl: '2h', token_max_ttl: '1h' }, "'token_ttl' cannot be greater than 'token_max_ttl'"],
       [{ bind_secret_id: false }, 'at least one constraint should be enabled on the role'],
       [{ token_policies: 'a,root' }, 'auth methods cannot create root tokens'],

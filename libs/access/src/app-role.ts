@@ -23,7 +23,8 @@ export interface AppRole {
 /** A write of a role: what it does not name stays. */
 export type AppRoleWrite = Partial<Omit<AppRole, 'tokenType'>> & { tokenType?: string };
 
-const unwritten: AppRole = {
+/** A role of which nothing was said. */
+export const unwritten: AppRole = {
   bindSecretId: true,
   secretIdBoundCidrs: [],
   secretIdNumUses: 0,

@@ -86,6 +86,11 @@ export class AppRoles {
     });
   }
 
+  /** Forgets the secret ids that open nothing any more. */
+  async tidy(): Promise<void> {
+    await this.manager.query(`delete from app_role_secret_ids where not ${isUsable}`);
+  }
+
   /** Deletes a role and its secret ids; tokens that it gave live on. */
   async delete(name: string): Promise<void> {
     await this.manager.query(`delete from app_roles where name = $1`, [name.toLowerCase()]);

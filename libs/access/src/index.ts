@@ -1,7 +1,7 @@
 export * from './access.env.js';
 export * from './access.module.js';
 export * from './acl.js';
-export * from './app-role.js';
+export { type AppRole, type AppRoleWrite, unwritten as unwrittenAppRole } from './app-role.js';
 export * from './app-roles.js';
 export * from './caller-seal.js';
 export * from './caller.js';

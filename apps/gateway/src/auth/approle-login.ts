@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { AppRoles } from '#libs/access';
+import { Metrics, type Span } from '#libs/runtime';
 import { z } from 'zod';
 import { type ApiAnswer, type ApiPart, type ApiPath, type ApiRequest, operation } from '../api/api-path.js';
 import { stringField } from '../wire/fields.js';
@@ -13,7 +14,14 @@ const credentials = z.object({
 /** `auth/approle/login`: a token for who knows a role id and a secret id (contract.md 3.3). */
 @Injectable()
 export class AppRoleLogin implements ApiPart<ApiRequest<unknown>> {
-  constructor(private readonly roles: AppRoles) {}
+  private readonly making: Span;
+
+  constructor(
+    private readonly roles: AppRoles,
+    metrics: Metrics,
+  ) {
+    this.making = metrics.span('vault.token.create', 'Making a token.');
+  }
 
   paths(): ApiPath<ApiRequest<unknown>>[] {
     return [
@@ -36,7 +44,8 @@ export class AppRoleLogin implements ApiPart<ApiRequest<unknown>> {
     fields,
     remoteAddress,
   }: Omit<ApiRequest<unknown>, 'fields'> & { fields: z.output<typeof credentials> }): Promise<ApiAnswer> {
-    const made = await this.roles.logIn((fields.role_id ?? '').trim(), (fields.secret_id ?? '').trim(), remoteAddress);
+    const ids = [fields.role_id, fields.secret_id].map((id) => (id ?? '').trim()) as [string, string];
+    const made = await this.making(() => this.roles.logIn(...ids, remoteAddress));
     return { data: null, auth: authToWire(made.id, made) };
   }
 }

@@ -1,5 +1,5 @@
-import { Injectable } from '@nestjs/common';
-import { type AppRole, AppRoles, type AppRoleWrite, type SecretId } from '#libs/access';
+import { Injectable, Logger } from '@nestjs/common';
+import { type AppRole, AppRoles, type AppRoleWrite, type SecretId, unwrittenAppRole } from '#libs/access';
 import { InvalidRequest, NoRoute, NotFound } from '#libs/contracts';
 import { z } from 'zod';
 import { noContent, noContentOrWarnings, withData, withKeys } from '../api/answers.js';
@@ -80,16 +80,42 @@ const secretIdShown = z.strictObject({
   token_bound_cidrs: names,
 });
 
+/** A field of a role that has a path of its own. */
+interface Single {
+  path: string;
+  name: string;
+  older?: string;
+  /** Under which name the whole role shows it, where that is another one. */
+  shownAs?: string;
+  field: keyof AppRole;
+}
+
+const singles: Single[] = [
+  { path: 'policies', name: 'token_policies', older: 'policies', field: 'tokenPolicies' },
+  { path: 'bind-secret-id', name: 'bind_secret_id', field: 'bindSecretId' },
+  { path: 'bound-cidr-list', name: 'bound_cidr_list', shownAs: 'secret_id_bound_cidrs', field: 'secretIdBoundCidrs' },
+  { path: 'secret-id-bound-cidrs', name: 'secret_id_bound_cidrs', field: 'secretIdBoundCidrs' },
+  { path: 'secret-id-num-uses', name: 'secret_id_num_uses', field: 'secretIdNumUses' },
+  { path: 'secret-id-ttl', name: 'secret_id_ttl', field: 'secretIdTtl' },
+  { path: 'token-bound-cidrs', name: 'token_bound_cidrs', field: 'tokenBoundCidrs' },
+  { path: 'token-num-uses', name: 'token_num_uses', field: 'tokenNumUses' },
+  { path: 'token-ttl', name: 'token_ttl', field: 'tokenTtl' },
+  { path: 'token-max-ttl', name: 'token_max_ttl', field: 'tokenMaxTtl' },
+  { path: 'period', name: 'token_period', older: 'period', field: 'tokenPeriod' },
+];
+
 /** The names that a role may have, as a group of a path. */
 const rolePath = String.raw`auth/approle/role/(?P<role_name>\w(([\w-.]+)?\w)?)`;
 
 /** `auth/approle/role`: who may log in without a person, and with what (contract.md 3.3). */
 @Injectable()
 export class AppRolePath implements ApiPart<TokenRequest<unknown>> {
+  private readonly logger = new Logger(AppRolePath.name);
+
   constructor(private readonly roles: AppRoles) {}
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
-    return [...this.ofRoles(), ...this.ofSecretIds()];
+    return [...this.ofRoles(), ...singles.map((single) => this.ofField(single)), ...this.ofSecretIds()];
   }
 
   private ofRoles(): ApiPath<TokenRequest<unknown>>[] {
@@ -132,6 +158,39 @@ export class AppRolePath implements ApiPart<TokenRequest<unknown>> {
         },
       },
     ];
+  }
+
+  /** Read, set and set back: what the role says of one thing. */
+  private ofField({ path, name, older, shownAs = name, field }: Single): ApiPath<TokenRequest<unknown>> {
+    const spellings = older === undefined ? [name] : [name, older];
+    const fieldsOf = (shape: Record<string, z.ZodType>) =>
+      z.object(Object.fromEntries(spellings.map((each) => [each, shape[each]!])));
+    const shapeShown: Record<string, z.ZodType> = roleShown.shape;
+    return {
+      pattern: `${rolePath}/${path}`,
+      synopsis: `Read, set or set back ${name} of a role.`,
+      description: 'The same as that field of the role, which must be there.',
+      operations: {
+        read: operation<typeof nothing, TokenRequest<unknown>>(
+          nothing,
+          async ({ params }) => ({ data: { [name]: (await this.read(params.role_name!)).data[shownAs] } }),
+          withData(z.strictObject({ [name]: shapeShown[shownAs]! })),
+        ),
+        update: operation<z.ZodObject, TokenRequest<unknown>>(
+          fieldsOf(body.shape),
+          async ({ params, fields }) => {
+            if (spellings.every((each) => fields[each] === undefined)) throw new InvalidRequest(`missing ${name}`);
+            return this.change(params.role_name!, toWrite(fields));
+          },
+          noContentOrWarnings,
+        ),
+        delete: operation<typeof nothing, TokenRequest<unknown>>(
+          nothing,
+          ({ params }) => this.change(params.role_name!, { [field]: unwrittenAppRole[field] }),
+          noContentOrWarnings,
+        ),
+      },
+    };
   }
 
   private ofSecretIds(): ApiPath<TokenRequest<unknown>>[] {
@@ -224,10 +283,18 @@ export class AppRolePath implements ApiPart<TokenRequest<unknown>> {
         description: 'Tokens that it gave live on.',
         operations: { update: destroyByAccessor, delete: destroyByAccessor },
       },
+      {
+        pattern: 'auth/approle/tidy/secret-id',
+        synopsis: 'Forget secret ids that open nothing any more.',
+        description: 'The sweep does the same by itself, so this is seldom needed.',
+        operations: {
+          update: operation(nothing, async () => this.tidy(), { 202: { kind: 'data', schema: z.null() } }),
+        },
+      },
     ];
   }
 
-  private async read(name: string): Promise<ApiAnswer> {
+  private async read(name: string) {
     const role = await this.roles.find(name);
     if (!role) throw new NotFound();
     return { data: roleToWire(role.definition) };
@@ -240,8 +307,27 @@ export class AppRolePath implements ApiPart<TokenRequest<unknown>> {
 
   private async setRoleId(name: string, roleId: string | undefined): Promise<void> {
     if (!roleId) throw new InvalidRequest('missing role_id');
+    await this.change(name, {}, roleId);
+  }
+
+  /** Writes a role that is there. */
+  private async change(name: string, write: AppRoleWrite, roleId?: string): Promise<ApiAnswer | void> {
     if (!(await this.roles.find(name))) throw new NoRoute(`role ${JSON.stringify(name)} does not exist`);
-    await this.roles.write(name, {}, roleId);
+    const warnings = await this.roles.write(name, write, roleId);
+    if (warnings.length > 0) return { data: null, warnings };
+  }
+
+  private tidy(): ApiAnswer {
+    this.roles.tidy().catch((error: unknown) => {
+      this.logger.error({ msg: 'secret ids not tidied; the sweep will', error: String(error) });
+    });
+    return {
+      status: 202,
+      data: null,
+      warnings: [
+        "Tidy operation successfully started. Any information from the operation will be printed to Vault's server logs.",
+      ],
+    };
   }
 
   private async makeSecretId(

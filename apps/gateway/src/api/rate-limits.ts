@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { OverBudget } from '#libs/contracts';
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { z } from 'zod';
+import { networkOf } from './remote-address.js';
 
 const perSecond = z.number().int().min(1).max(1_000_000).optional();
 
@@ -12,7 +13,7 @@ export const rateLimitsSchema = z.strictObject({
   all: perSecond,
   /** Of one token. */
   token: perSecond,
-  /** Of one address, as far as its requests carry no valid token. */
+  /** Of one address (of IPv6, of one /64), as far as its requests carry no valid token. */
   address: perSecond,
 });
 
@@ -63,7 +64,7 @@ export class RateLimits {
 
   /** Counts a request that carries no valid token. @throws OverBudget */
   ofAddress(address: string): Promise<void> {
-    return this.count('address', address, 'Too many requests without a valid token come from this address');
+    return this.count('address', networkOf(address), 'Too many requests without a valid token come from this address');
   }
 
   close(): void {

@@ -14,3 +14,22 @@ export function remoteAddressOf({ ips, raw }: Pick<FastifyRequest, 'ips' | 'raw'
   }
   return believed.replace(/^::ffff:(?=\d+\.)/i, '');
 }
+
+/**
+ * What one caller may well have all of: an IPv4 address, or the /64 that an IPv6 address is in, which is the smallest network that
+ * is given to anybody. Anything else stays as it is.
+ */
+export function networkOf(address: string): string {
+  const [plain = ''] = address.split('%');
+  if (isIP(plain) !== 6) return address;
+  const [head = [], tail = []] = plain.split('::').map(groupsOf);
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => 0);
+  const network = [...head, ...zeros, ...tail].slice(0, 4);
+  return `${network.map((group) => group.toString(16)).join(':')}::/64`;
+}
+
+/** Numbers of the groups of an IPv6 address's part; an IPv4 address at its end is two of them. */
+function groupsOf(part: string): number[] {
+  if (part === '') return [];
+  return part.split(':').flatMap((group) => (group.includes('.') ? [0, 0] : [parseInt(group, 16)]));
+}

@@ -21,7 +21,10 @@ describe('mounts', () => {
   const put = (path: string, body?: object) => world.http.must(204, 'PUT', path, body);
 
   it('has none on a fresh server, and shows itself', () => {
-    expect(untouched).toEqual({ 'sys/': expect.objectContaining({ type: 'system' }) });
+    expect(untouched).toEqual({
+      'cubbyhole/': expect.objectContaining({ type: 'cubbyhole', local: true }),
+      'sys/': expect.objectContaining({ type: 'system' }),
+    });
   });
 
   it('lists every mount in data and beside the envelope', async () => {
@@ -134,6 +137,18 @@ describe('mounts', () => {
       'secrets engine "aws" does not allow setting a version',
     ],
     [
+      'a version among its configuration',
+      'new',
+      { type: 'aws', config: { options: { version: '2' } } },
+      'secrets engine "aws" does not allow setting a version',
+    ],
+    [
+      'a version of the plugin',
+      'new',
+      { type: 'aws', plugin_version: 'v1' },
+      'secrets engine "aws" does not allow setting a version',
+    ],
+    [
       'a bad default TTL',
       'new',
       { type: 'aws', config: { default_lease_ttl: '5x' } },
@@ -189,10 +204,30 @@ describe('mounts', () => {
     ['GET', 'sys/mounts/nowhere/tune', 'cannot fetch sysview for path "nowhere/"'],
     ['POST', 'sys/mounts/nowhere/tune', 'tune of path "nowhere/" failed: no mount entry found'],
     ['DELETE', 'sys/mounts/sys', 'cannot unmount "sys/"'],
+    ['DELETE', 'sys/mounts/cubbyhole', 'cannot unmount "cubbyhole/"'],
     ['DELETE', 'sys/mounts/auth/token', 'cannot unmount "auth/token/"'],
   ])('refuses %s %s', async (method, path, text) => {
     const answer = await call(method, path, method === 'POST' ? { description: 'x' } : undefined);
     expect([answer.status, answer.body.errors]).toEqual([400, [text]]);
+  });
+
+  it("mounts what today's and the oldest command line ask for", async () => {
+    const config = { options: null, default_lease_ttl: '0s', max_lease_ttl: '0s', force_no_cache: false };
+    const flags = { local: false, seal_wrap: false, external_entropy_access: false, options: null };
+    await world.http.must(204, 'POST', 'sys/mounts/today', { type: 'aws', description: '', config, ...flags });
+    await world.http.must(204, 'POST', 'sys/mounts/old', {
+      type: 'aws',
+      description: '',
+      config: { default_lease_ttl: '', max_lease_ttl: '' },
+    });
+    await world.http.must(204, 'POST', 'sys/mounts/named', { plugin_name: 'aws' });
+    for (const path of ['today', 'old', 'named']) {
+      expect((await get(`sys/mounts/${path}`)).data).toMatchObject({
+        type: 'aws',
+        options: null,
+        config: { default_lease_ttl: 0, max_lease_ttl: 0 },
+      });
+    }
   });
 
   it('mounts with everything that can be said, and shows it', async () => {
@@ -262,6 +297,44 @@ describe('mounts', () => {
       expect((await get('tuned/creds/deploy')).lease_duration).toBe(3600);
     });
 
+    it('takes every field, shows it in both places, and changes no other one', async () => {
+      const fields = {
+        description: 'for them',
+        force_no_cache: true,
+        listing_visibility: 'unauth',
+        audit_non_hmac_request_keys: ['a', 'b'],
+        audit_non_hmac_response_keys: ['c'],
+        passthrough_request_headers: ['X-One'],
+        allowed_response_headers: ['X-Two', 'X-Three'],
+        options: { color: 'red' },
+      };
+      await world.mount('whole');
+      const shown: Record<string, unknown> = { default_lease_ttl: 2_764_800, max_lease_ttl: 2_764_800 };
+      for (const [name, value] of Object.entries(fields)) {
+        await put('sys/mounts/whole/tune', { [name]: value });
+        shown[name] = value;
+        const { data } = await get('sys/mounts/whole/tune');
+        expect([name, data]).toEqual([name, { description: '', force_no_cache: false, ...shown }]);
+      }
+      const { description, options, config } = (await get('sys/mounts/whole')).data;
+      const { description: _, options: __, ...configured } = fields;
+      expect({ description, options, config }).toEqual({
+        description: fields.description,
+        options: fields.options,
+        config: { default_lease_ttl: 0, max_lease_ttl: 0, ...configured },
+      });
+      await put('sys/mounts/whole/tune', {
+        options: { size: 'xl' },
+        audit_non_hmac_request_keys: '',
+        listing_visibility: '',
+      });
+      expect((await get('sys/mounts/whole/tune')).data).toMatchObject({
+        options: { color: 'red', size: 'xl' },
+        audit_non_hmac_request_keys: [],
+      });
+      expect((await get('sys/mounts/whole/tune')).data).not.toHaveProperty('listing_visibility');
+    });
+
     it('lets a max of its own go beyond that of the system', async () => {
       await put('sys/mounts/tuned/tune', { max_lease_ttl: '1000h', default_lease_ttl: '999h' });
       const lent = await get('tuned/creds/deploy');
@@ -272,6 +345,7 @@ describe('mounts', () => {
       [{ default_lease_ttl: '5x' }, 'time: unknown unit "x" in duration "5x"'],
       [{ max_lease_ttl: -1 }, "cannot provide negative value '-1'"],
       [{ listing_visibility: 'loud' }, 'invalid listing_visibility loud'],
+      [{ options: { version: '2' } }, 'secrets engine "aws" does not allow setting a version'],
       [
         { default_lease_ttl: '2h', max_lease_ttl: '1h' },
         'backend max lease TTL of 3600 would be less than backend default lease TTL of 7200',

@@ -93,6 +93,10 @@ describe('a system that was restored', () => {
       ]);
     }
 
+    for (const path of ['sys/leases/tidy', 'auth/token/tidy']) {
+      expect((await new HttpClient(services[0]!.url, http.token).call('PUT', path)).status).toBe(503);
+    }
+
     // With the documented rights alone, each row's user is looked for by itself.
     const bySeedPolicy = await report();
     expect(bySeedPolicy).toContain(`aws/ in account ${account.id}\n  living leases: 3\n`);

@@ -23,24 +23,29 @@ import { IssuerClient, OBSERVING } from './issuer-client.js';
 import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
 import { CapabilitiesPath } from './sys/capabilities-path.js';
+import { LeaseTidy } from './sys/lease-tidy.js';
 import { LeasesPath } from './sys/leases-path.js';
 import { LentKeyPath } from './sys/lent-key-path.js';
 import { UnfinishedPath } from './sys/unfinished-path.js';
 import { MetricsPath } from './sys/metrics-path.js';
 import { MountsPath } from './sys/mounts-path.js';
 import { PoliciesPath } from './sys/policies-path.js';
+import { RemountPath } from './sys/remount-path.js';
 import { SealPath } from './sys/seal-path.js';
 import { Status } from './sys/status.js';
 import { TakeBack } from './sys/take-back.js';
+import { VisibleMounts } from './sys/visible-mounts.js';
 import { WrappingLookup } from './sys/wrapping-lookup.js';
 import { WrappingPath } from './sys/wrapping-path.js';
 
-const open = [Status, AppRoleLogin, WrappingLookup];
+const open = [Status, AppRoleLogin, WrappingLookup, VisibleMounts];
 const core = [
   MountsPath,
+  RemountPath,
   FreezePath,
   LeasesPath,
   UnfinishedPath,
+  LeaseTidy,
   LentKeyPath,
   AuditPath,
   PoliciesPath,

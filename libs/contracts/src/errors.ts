@@ -111,12 +111,10 @@ export class OutOfTime extends CodedError {
 
 /** The system was restored and not compared with AWS yet: it issues nothing. */
 export class Observing extends CodedError {
-  constructor() {
-    super(
-      'unavailable',
-      'Credentials are not issued now: the system was restored, and an operator compares it with AWS first.',
-      { retryable: true },
-    );
+  constructor(what = 'Credentials are not issued now') {
+    super('unavailable', `${what}: the system was restored, and an operator compares it with AWS first.`, {
+      retryable: true,
+    });
   }
 }
 

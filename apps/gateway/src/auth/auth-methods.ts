@@ -25,7 +25,7 @@ export class AuthMethods implements ApiPart<TokenRequest<unknown>> {
   }
 }
 
-const methodShown = z.strictObject({
+export const methodShown = z.strictObject({
   type: z.string(),
   description: z.string(),
   accessor: z.string(),
@@ -67,7 +67,8 @@ const method = (type: string, description: string, tokenType: string) => ({
   },
 });
 
-const methods = {
+/** By their paths below `auth/`. */
+export const methods = {
   'approle/': method('approle', 'roles that log in with a role id and a secret id', 'default-service'),
   'token/': method('token', 'token based credentials', 'default-service'),
 };

@@ -1,10 +1,12 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { type FoundToken, planToken, Policies, type TokenRole, TokenRoles, Tokens } from '#libs/access';
-import { InvalidRequest, NotFound, PermissionDenied } from '#libs/contracts';
+import { InvalidRequest, NotFound, Observing, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
+import { Metrics, type Span } from '#libs/runtime';
 import { z } from 'zod';
 import { noContent, noContentOrWarnings, withData, withKeys } from '../api/answers.js';
 import { wrapped } from '../api/api-error.js';
+import { OBSERVING } from '../issuer-client.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
 import { boolField, durationField, intField, keyValueField, plainListField, stringField } from '../wire/fields.js';
 import { authToWire, cutWarnings, spanMs, tokenShown, tokenToWire, withToken } from './token-wire.js';
@@ -46,12 +48,20 @@ const renewalByAccessor = z.object({ accessor, increment });
 /** `auth/token`: tokens are made, looked up, renewed and ended (contract.md 3.3). */
 @Injectable()
 export class TokenPath implements ApiPart<TokenRequest<unknown>> {
+  private readonly making: Span;
+  private readonly finding: Span;
+
   constructor(
     private readonly tokens: Tokens,
     private readonly roles: TokenRoles,
     private readonly policies: Policies,
     private readonly ending: EndingTokens,
-  ) {}
+    @Inject(OBSERVING) private readonly observing: boolean,
+    metrics: Metrics,
+  ) {
+    this.making = metrics.span('vault.token.create', 'Making a token.');
+    this.finding = metrics.span('vault.token.lookup', 'Looking up a token.');
+  }
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
     return [...this.creating(), ...this.lookingUp(), ...this.renewing(), ...this.revoking(), ...this.housekeeping()];
@@ -251,7 +261,7 @@ export class TokenPath implements ApiPart<TokenRequest<unknown>> {
       },
       role,
     );
-    const made = await this.tokens.create(plan);
+    const made = await this.making(() => this.tokens.create(plan));
     const warnings = [...plan.warnings, ...(await this.unknownPolicies(plan.policies)), ...cutWarnings(plan.cuts)];
     return { data: null, auth: authToWire(made.id, made), warnings };
   }
@@ -271,14 +281,14 @@ export class TokenPath implements ApiPart<TokenRequest<unknown>> {
   private async lookUp(request: Request<typeof tokenOf>): Promise<ApiAnswer> {
     const asked = request.fields.token;
     if (!asked || asked === request.token) return this.lookUpOwn(request);
-    const found = await this.tokens.find({ token: asked });
+    const found = await this.finding(() => this.tokens.find({ token: asked }));
     if (!found) throw new PermissionDenied('bad token');
     return { data: tokenToWire(asked, found) };
   }
 
   private async byAccessor(asked: string | undefined): Promise<FoundToken> {
     if (!asked) throw new InvalidRequest(wrapped('missing accessor'));
-    const found = await this.tokens.find({ accessor: asked });
+    const found = await this.finding(() => this.tokens.find({ accessor: asked }));
     if (!found) throw new InvalidRequest(wrapped('invalid accessor'));
     return found;
   }
@@ -327,6 +337,7 @@ export class TokenPath implements ApiPart<TokenRequest<unknown>> {
   }
 
   private tidy(): ApiAnswer {
+    if (this.observing) throw new Observing('Nothing is tidied now');
     this.ending.sweepBeside();
     return {
       status: 202,

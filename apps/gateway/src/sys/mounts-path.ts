@@ -49,7 +49,7 @@ const configured = {
   allowed_response_headers: names,
 };
 const tuningShown = z.strictObject({ description: z.string(), ...configured, options: options.optional() });
-const mountShown = z.strictObject({
+export const mountShown = z.strictObject({
   type: z.string(),
   description: z.string(),
   accessor: z.string(),
@@ -93,11 +93,7 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
             ({ params }) => this.readTuning(slashed(params.path!)),
             withFlatData(tuningShown),
           ),
-          update: operation(
-            tune,
-            ({ params, fields }) => this.mounts.tune(slashed(params.path!), toWrite(fields)),
-            noContent,
-          ),
+          update: operation(tune, ({ params, fields }) => this.tune(slashed(params.path!), fields), noContent),
         },
       },
       {
@@ -117,41 +113,48 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
 
   private async list(): Promise<ApiAnswer> {
     const mounts = await this.mounts.list();
-    const data = Object.fromEntries(mounts.map((mount) => [mount.path, toWire(mount)]));
-    return { data: { ...data, 'sys/': systemMount }, flat: true };
+    const data = Object.fromEntries(mounts.map((mount) => [mount.path, mountToWire(mount)]));
+    return { data: { ...data, ...coreMounts }, flat: true };
   }
 
   private async read(path: string): Promise<ApiAnswer> {
+    if (Object.hasOwn(coreMounts, path)) return { data: coreMounts[path]!, flat: true };
     const mount = await this.mounts.find(path);
     if (!mount) throw new InvalidRequest(`No secret engine mount at ${path}`);
-    return { data: toWire(mount), flat: true };
+    return { data: mountToWire(mount), flat: true };
   }
 
   private async readTuning(path: string): Promise<ApiAnswer> {
     const mount = await this.mounts.find(path);
-    if (!mount) throw new InvalidRequest(`cannot fetch sysview for path "${path}"`);
-    const { default_lease_ttl, max_lease_ttl, ...rest } = configOf(mount);
+    const core = Object.hasOwn(coreMounts, path) ? coreMounts[path]! : null;
+    if (!mount && !core) throw new InvalidRequest(`cannot fetch sysview for path "${path}"`);
+    const { default_lease_ttl, max_lease_ttl, ...rest } = mount ? configOf(mount) : core!.config;
+    const shown = mount ?? core!;
     const data = {
-      description: mount.description,
+      description: shown.description,
       default_lease_ttl: default_lease_ttl || systemMaxTtlSeconds,
       max_lease_ttl: max_lease_ttl || systemMaxTtlSeconds,
       ...rest,
-      ...(mount.options ? { options: mount.options } : {}),
+      ...(shown.options ? { options: shown.options } : {}),
     };
     return { data, flat: true };
+  }
+
+  private async tune(path: string, fields: TuneFields): Promise<void> {
+    if (fields.options?.version) throw hasNoVersions('aws');
+    await this.mounts.tune(path, toWrite(fields));
   }
 
   private async create(path: string, fields: z.output<typeof mountBody>): Promise<void> {
     const type = fields.type || fields.plugin_name;
     if (!type) throw new InvalidRequest('backend type must be specified as a string');
-    if (fields.options?.version || fields.plugin_version) {
-      throw new InvalidRequest(`secrets engine "${type}" does not allow setting a version`);
-    }
     const { fields: config } = parseFields(tune, fields.config ?? {});
+    if (fields.options?.version || config.options?.version || fields.plugin_version) throw hasNoVersions(type);
+    const given = { ...config.options, ...fields.options };
     await this.mounts.create(path, type, {
       ...toWrite(config, (name) => `unable to parse ${name} TTL of`),
       description: fields.description ?? '',
-      options: fields.options ?? config.options ?? null,
+      options: Object.keys(given).length > 0 ? given : null,
       local: fields.local ?? false,
       sealWrap: fields.seal_wrap ?? false,
       externalEntropyAccess: fields.external_entropy_access ?? false,
@@ -165,6 +168,10 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
     if (unfinished) return unfinished;
     await this.mounts.removeEnded();
   }
+}
+
+function hasNoVersions(type: string): InvalidRequest {
+  return new InvalidRequest(`secrets engine "${type}" does not allow setting a version`);
 }
 
 const slashed = (path: string) => `${path.replace(/\/+$/, '')}/`;
@@ -218,7 +225,8 @@ function configOf(mount: Mount) {
   };
 }
 
-function toWire(mount: Mount): Record<string, unknown> {
+/** A mount as it is shown (contract.md 3.1). */
+export function mountToWire(mount: Mount): Record<string, unknown> {
   return {
     type: mount.type,
     description: mount.description,
@@ -236,18 +244,23 @@ function toWire(mount: Mount): Record<string, unknown> {
   };
 }
 
-/** The core itself, which clients expect in the list. */
-const systemMount = {
-  type: 'system',
-  description: 'system endpoints used for control, policy and debugging',
-  accessor: 'system_00000000',
+const coreMount = (type: string, description: string, isLocal: boolean) => ({
+  type,
+  description,
+  accessor: `${type}_00000000`,
   uuid: '00000000-0000-0000-0000-000000000000',
-  local: false,
-  seal_wrap: true,
+  local: isLocal,
+  seal_wrap: !isLocal,
   external_entropy_access: false,
   options: null,
   plugin_version: '',
   running_plugin_version: '',
   running_sha256: '',
   config: { default_lease_ttl: 0, max_lease_ttl: 0, force_no_cache: false },
+});
+
+/** What is always there, and what clients expect in the list. */
+export const coreMounts: Record<string, ReturnType<typeof coreMount>> = {
+  'cubbyhole/': coreMount('cubbyhole', 'wrapped answers, as old clients open them', true),
+  'sys/': coreMount('system', 'system endpoints used for control, policy and debugging', false),
 };

@@ -1,7 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import { everything } from './support/everything.js';
 import { rawRequest } from './support/raw-request.js';
 import { World } from './support/world.js';
+
+type Json = Record<string, unknown>;
 
 describe('help', () => {
   let world: World;
@@ -82,6 +85,35 @@ describe('help', () => {
   ])('explains %s of the core', async (path) => {
     const { status, body } = await help(path);
     expect([status, String(body.help).includes('## DESCRIPTION')]).toEqual([200, true]);
+  });
+
+  it('explains every path of the documents, with what it takes and with a document of its own', async () => {
+    const { paths } = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as { paths: Record<string, Json> };
+    const templates = Object.keys(paths).map((template) => template.slice(1).replace(/\/$/, ''));
+    expect(templates.length).toBeGreaterThan(100);
+    for (const template of templates) {
+      const path = template.replace('{aws_mount_path}', 'team/aws').replaceAll(/\{\w+\}/g, 'any');
+      const { status, body } = await help(path);
+      const text = String(body.help);
+      const shown = path.replace(/^team\/aws\//, '');
+      expect([path, status, text.split('\n')[0]]).toEqual([path, 200, `Request:        ${shown}`]);
+      const [, route] = /^Matching Route: \^(.+)\$$/m.exec(text) ?? [];
+      expect(shown).toMatch(new RegExp(`^${route!.replaceAll('(?P<', '(?<')}$`));
+      expect(text).toMatch(
+        /\$\n\n\S.*\.\n\n(## PARAMETERS\n\n( {4}\S+ \([^()]+( \(sec\))?\)( \(DEPRECATED\))?\n\n {8}\S.*\n\n?)+\n?)?## DESCRIPTION\n\n\S/,
+      );
+      expect(body.see_also).toBeNull();
+      const own = (body.openapi as { paths: Record<string, Json> }).paths;
+      expect(Object.keys(own).length).toBeGreaterThan(0);
+    }
+  }, 30_000);
+
+  it.each(['sys', 'auth/token', 'auth/approle', 'cubbyhole'])('lists every path below %s', async (mount) => {
+    const text = String((await help(mount)).body.help);
+    const listed = [...text.matchAll(/^ {4}\^(.+)\$\n {8}\S/gm)].map(([, pattern]) => pattern!);
+    expect(listed.length).toBeGreaterThan(0);
+    expect(listed).toEqual([...listed].sort());
+    expect(listed.every((pattern) => pattern.startsWith(`${mount}/`))).toBe(true);
   });
 
   it.each(['team/aws', 'team/aws/', 'team/aws/creds/any', 'sys', 'sys/mounts/aws'])(

@@ -42,7 +42,7 @@ describe('whatever is asked over HTTP', () => {
     },
     freeze: () => world.database.query('delete from freezes').then(() => undefined),
     // An unmount may go on for a while.
-    'mounts|config|roles|revoke': async () => {
+    'mount|config|roles|revoke': async () => {
       const { http, root, simulator } = world;
       const config = {
         access_key: root.accessKeyId,
@@ -82,6 +82,8 @@ describe('whatever is asked over HTTP', () => {
       path: ['aws', 'aws', 'other', 'aws/inner', 'sys'],
       name: ['deploy', 'deploy', 'assumed', 'x.y@z'],
       prefix: ['aws/creds/deploy', 'aws', 'aws/creds'],
+      from: ['aws', 'other', 'elsewhere'],
+      to: ['other', 'elsewhere', 'aws/inner'],
       lease_id: [body.lease_id, 'aws/creds/deploy/nothing'],
       url_lease_id: [body.lease_id, 'aws/creds/deploy/nothing'],
       type: ['aws', 'irrevocable', 'revoking'],

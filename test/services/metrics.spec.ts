@@ -321,7 +321,7 @@ describe('metrics of three services', () => {
     const figures = texts.flatMap((text) => [...text.matchAll(/^# TYPE ((?:leasehold|vault)_\S+)/gm)]);
     // Vault has a mount's path in some names.
     const names = new Set(
-      figures.map(([, name]) => name!.replace(/^(vault_route)_[a-z]+_.+|^(vault_rollback_attempt)_.+/, '$1$2')),
+      figures.map(([, name]) => name!.replace(/^(vault_route)_[a-z]+_.+|^(vault_rollback_attempt)_.+/, '$1$2_…')),
     );
     expect(names.size).toBeGreaterThan(25);
     expect([...names].filter((name) => !page.includes(`\`${name}\``))).toEqual([]);

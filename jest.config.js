@@ -47,7 +47,7 @@ export default {
       ...common,
       displayName: 'embedded',
       roots: ['<rootDir>/test'],
-      testRegex: '/test/((model|fuzz)/)?[^/]*\\.spec\\.ts$',
+      testRegex: '/test/((clients|fuzz|model)/)?[^/]*\\.spec\\.ts$',
     },
     {
       ...common,

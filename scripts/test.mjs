@@ -129,9 +129,9 @@ async function runJest(urls, args, temp, ending) {
   return code ?? 1;
 }
 
-/** Nothing that lies about on the machine: no AWS credentials, no servers but those meant for tests. */
+/** Nothing that lies about on the machine: no AWS credentials, no servers but those meant for tests, no proxy before them. */
 function testEnvironment(urls, temporaryFolder) {
-  const stripped = /^(AWS_.*|LEASEHOLD_.*|DATABASE_URL|REDIS_URL|RABBITMQ_URL|NODE_ENV)$/;
+  const stripped = /^(AWS_.*|LEASEHOLD_.*|DATABASE_URL|REDIS_URL|RABBITMQ_URL|NODE_ENV|(https?|all)_proxy)$/i;
   return {
     ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !stripped.test(name))),
     ...urls,

@@ -98,6 +98,7 @@ describe('tokens', () => {
       [{ lease: '2h' }, { lease_duration: 7200 }],
       [{ ttl: '1h', lease: '2h' }, { lease_duration: 3600 }],
       [{ ttl: '1h', renewable: false }, { renewable: false }],
+      [{ ttl: '1h', renewable: null }, { renewable: true }],
       [
         { period: '2h', ttl: '1h' },
         { lease_duration: 7200, renewable: true },

@@ -27,7 +27,11 @@ const creation = z.object({
   display_name: stringField().describe('Part of the names of what is made for it.'),
   num_uses: intField().describe('Requests that it may make; 0: any number.'),
   max_leases: intField().describe('Leases that it may have at once; 0: any number. Ours.'),
-  renewable: boolField().describe('Whether it may be renewed; it may unless this is false.'),
+  // hvac sends null for what its caller left out, which must not come to mean "no" here.
+  renewable: z
+    .preprocess((value) => (value === null ? undefined : value), boolField())
+    .meta({ fieldType: 'bool' })
+    .describe('Whether it may be renewed; it may unless this is false.'),
   type: stringField().describe('"service" or "batch".'),
   entity_alias: stringField().describe('Taken with no role: there are no entities.'),
 });

@@ -334,8 +334,9 @@ function invalidToken(): PermissionDenied {
   return new PermissionDenied('2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n');
 }
 
+/** It is given to command lines as an argument, so it does not begin with a dash. */
 function newAccessor(): string {
-  return randomBytes(18).toString('base64url');
+  return randomBytes(18).toString('hex');
 }
 
 function isDuplicate(error: unknown): boolean {

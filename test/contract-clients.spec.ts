@@ -2,15 +2,15 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AuditFolder } from './support/audit-file.js';
 import { checkDocumented } from './support/documented.js';
 import { rawRequest } from './support/raw-request.js';
-import { World } from './support/world.js';
+import { eventually, World } from './support/world.js';
 
 const policy = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"ec2:*","Resource":"*"}]}';
 const quoted = JSON.stringify(policy);
 const readOnly = 'arn:aws:iam::aws:policy/ReadOnlyAccess';
 
 /**
- * What is sent, byte for byte. `<lease>`, `<token>`, `<accessor>`, `<wrap>`, `<role id>` and `<secret id>` stand for what this
- * client was given last, `<key>` and `<secret>` for root's, `<own>` for its own token, `<master>` for the master key.
+ * What is sent, byte for byte. `<lease>`, `<token>`, `<accessor>`, `<wrap>`, `<role id>`, `<secret id>` and `<migration>` stand for
+ * what this client was given last, `<key>` and `<secret>` for root's, `<own>` for its own token, `<master>` for the master key.
  */
 type Sent = [status: number, method: string, path: string, body?: string, how?: How];
 interface How {
@@ -20,6 +20,8 @@ interface How {
   wrap?: string;
   /** What it is refused with. */
   error?: string;
+  /** Asked again until this is in the answer. */
+  until?: string;
 }
 
 /** The command line and the Go client (contract.md 6): JSON without a Content-Type. */
@@ -122,7 +124,9 @@ const commandLine: Sent[] = [
   [200, 'GET', 'sys/leader'],
   // Leases of it live on, and that is said.
   [200, 'DELETE', '<mount>/roles/deploy'],
-  [204, 'DELETE', 'sys/mounts/<mount>'],
+  [200, 'POST', 'sys/remount', '{"from":"<mount>","to":"moved"}\n'],
+  [200, 'GET', 'sys/remount/status/<migration>', undefined, { until: '"success"' }],
+  [204, 'DELETE', 'sys/mounts/moved'],
 ];
 
 /** The 0.6 command line. */
@@ -168,7 +172,9 @@ const oldCommandLine: Sent[] = [
   [204, 'PUT', 'sys/seal'],
   [200, 'PUT', 'sys/unseal', '{"key":"<master>"}\n'],
   [204, 'DELETE', '<mount>/roles/deploy'],
-  [204, 'DELETE', 'sys/mounts/<mount>'],
+  [200, 'POST', 'sys/remount', '{"from":"<mount>","to":"moved"}\n'],
+  [200, 'GET', 'sys/remount/status/<migration>', undefined, { until: '"success"' }],
+  [204, 'DELETE', 'sys/mounts/moved'],
 ];
 
 /** hvac 1 and 2: LIST, PUT with a query, nulls, and fields that the path says already. */
@@ -278,7 +284,9 @@ const hvac: Sent[] = [
   [200, 'GET', 'sys/mounts/<mount>/tune'],
   [204, 'POST', 'sys/mounts/<mount>/tune', '{"default_lease_ttl": "3600s", "max_lease_ttl": "7200s"}'],
   [204, 'DELETE', '<mount>/roles/deploy'],
-  [204, 'DELETE', 'sys/mounts/<mount>'],
+  [200, 'POST', 'sys/remount', '{"from":"<mount>","to":"moved"}\n'],
+  [200, 'GET', 'sys/remount/status/<migration>', undefined, { until: '"success"' }],
+  [204, 'DELETE', 'sys/mounts/moved'],
 ];
 
 /** node-vault 0.12: it takes 200 and 204 for success and nothing else. */
@@ -340,7 +348,7 @@ describe('what the clients send', () => {
       file: folder.file('audit.log'),
     };
     const filled = (text: string) => text.replaceAll(/<([a-z ]+)>/g, (_, name: string) => given[name]!);
-    for (const [status, method, path, body, { as = '<own>', wrap, error } = {}] of sent) {
+    for (const [status, method, path, body, { as = '<own>', wrap, error, until = '' } = {}] of sent) {
       const headers = {
         ...own,
         'X-Vault-Token': filled(as),
@@ -349,7 +357,10 @@ describe('what the clients send', () => {
         ...(wrap ? { 'X-Vault-Wrap-TTL': wrap } : {}),
       };
       const request = { headers, ...(body === undefined ? {} : { body: filled(body) }) };
-      const answer = await rawRequest(world.http.url, method, `/v1/${filled(path)}`, request);
+      const answer = await eventually(async () => {
+        const found = await rawRequest(world.http.url, method, `/v1/${filled(path)}`, request);
+        return found.text.includes(until) && found;
+      });
       expect([method, path, answer.status, answer.errors ?? []]).toEqual([method, path, status, error ? [error] : []]);
       // A client that asks for JSON reads it, or nothing.
       expect(answer.headers['content-type']).toBe('application/json');
@@ -370,7 +381,7 @@ interface Given {
   lease_id?: string;
   auth?: { client_token: string; accessor: string } | null;
   wrap_info?: { token: string } | null;
-  data?: { role_id?: string; secret_id?: string } | null;
+  data?: { role_id?: string; secret_id?: string; migration_id?: string } | null;
 }
 
 function givenBy({ lease_id, auth, wrap_info, data }: Given, isKey: boolean): Record<string, string> {
@@ -380,5 +391,6 @@ function givenBy({ lease_id, auth, wrap_info, data }: Given, isKey: boolean): Re
     ...(wrap_info ? { wrap: wrap_info.token } : {}),
     ...(data?.role_id ? { 'role id': data.role_id } : {}),
     ...(data?.secret_id ? { 'secret id': data.secret_id } : {}),
+    ...(data?.migration_id ? { migration: data.migration_id } : {}),
   };
 }

@@ -51,7 +51,6 @@ const elsewhere: [name: string, args: object][] = [
   ['generateRootUpdate', { key: 'x', nonce: 'y' }],
   ['generateRootCancel', {}],
   ['stepDown', {}],
-  ['remount', { from: 'aws', to: 'moved' }],
 ];
 
 describe('node-vault', () => {
@@ -145,6 +144,23 @@ describe('node-vault', () => {
       400,
       'path is already in use at aws/',
     ]);
+  });
+
+  it('moves an engine with its roles to another path, and takes back what was lent at the old one', async () => {
+    await vault.mount({ mount_point: 'from/here', type: 'aws' });
+    await vault.write('from/here/config/root', rootKeys());
+    await vault.write('from/here/roles/deploy', { policy: policyDocument });
+    const lent = await vault.read('from/here/creds/deploy');
+    const { migration_id } = (await vault.remount({ from: 'from/here', to: 'to/there' })).data;
+    await eventually(async () => {
+      const { status } = (await vault.read(`sys/remount/status/${migration_id}`)).data.migration_info;
+      return status === 'success';
+    });
+    expect(await world.whoIs(lent.data)).toBe('InvalidClientTokenId');
+    const moved = await vault.read('to/there/creds/deploy');
+    expect(await world.whoIs(moved.data)).toMatch(/:user\/vault-root-deploy-/);
+    expect(Object.keys((await vault.mounts()).data)).not.toContain('from/here/');
+    await vault.unmount({ mount_point: 'to/there' });
   });
 
   it('configures the engine, and reads all of it but the secret', async () => {

@@ -69,7 +69,7 @@ export const broken: BrokenBuild[] = [
   },
   {
     name: 'CreateAccessKey is tried again',
-    file: 'libs/aws/src/iam-user.ts',
+    file: 'libs/aws/src/user-keys.ts',
     from: `, onceOnly: true`,
     to: ``,
     says: /has 2 keys/,

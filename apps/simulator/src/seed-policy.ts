@@ -29,6 +29,12 @@ export function seedRootPolicy(accountId: string): string {
   ]);
 }
 
+/** Root credentials that are rotated, and static roles: rights on the users whose keys those are. */
+export function seedRotationPolicy(userArn = '*'): string {
+  const Action = ['iam:GetUser', 'iam:ListAccessKeys', 'iam:CreateAccessKey', 'iam:DeleteAccessKey'];
+  return document({ Effect: 'Allow', Action, Resource: userArn });
+}
+
 /** "STS Federation Tokens": the right to federate and, beside it, what may be delegated (the document's example: `ec2:*`). */
 export function seedFederationPolicy(delegated: string[] = ['ec2:*']): string {
   return document({ Effect: 'Allow', Action: [...delegated, 'sts:GetFederationToken'], Resource: '*' });

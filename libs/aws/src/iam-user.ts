@@ -1,7 +1,6 @@
 import {
   AddUserToGroupCommand,
   AttachUserPolicyCommand,
-  CreateAccessKeyCommand,
   CreateUserCommand,
   DeleteUserCommand,
   GetAccessKeyLastUsedCommand,
@@ -9,7 +8,7 @@ import {
 } from '@aws-sdk/client-iam';
 import type { AwsAccount } from './aws-account.js';
 import type { AttemptEnd } from './aws-call.js';
-import { AmbiguousAccessKey, AwsRefused, withMade } from './aws-errors.js';
+import { AwsRefused, withMade } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
 import type { Fence } from './fence.js';
 import {
@@ -21,6 +20,7 @@ import {
   inlinePolicy,
   removeAll,
 } from './user-attachments.js';
+import { requestAccessKey } from './user-keys.js';
 
 /** What one lease's user is to be. The name must be new: nothing is ever made inside somebody else's user. */
 export interface IamUserPlan {
@@ -59,7 +59,8 @@ export interface IamUserRecord {
  */
 export async function createIamUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<MadeIamUser> {
   const late = await createUser(account, plan, fence);
-  const key = createAccessKey(account, plan.userName, fence);
+  const isYoung = youngUser(plan.userName);
+  const key = requestAccessKey(account, plan.userName, { fence, isYoung }, 'Error creating access keys');
   const settled = await Promise.allSettled([key, ...equip(account, plan, fence)]);
   const errors = settled.flatMap((step) => (step.status === 'rejected' ? [step.reason as Error] : []));
   // What AWS will never have, a second user under another name would not get either.
@@ -162,23 +163,6 @@ function equip(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<un
       return step(call, 'Error adding user to group');
     }),
   ];
-}
-
-async function createAccessKey(account: AwsAccount, userName: string, fence: Fence) {
-  try {
-    const { AccessKey: key } = await account.iam(
-      CreateAccessKeyCommand,
-      { UserName: userName },
-      { fence, isYoung: youngUser(userName), onceOnly: true },
-    );
-    if (!key?.AccessKeyId || !key.SecretAccessKey) throw AwsFailure.unreadable();
-    return { accessKeyId: key.AccessKeyId, secretAccessKey: key.SecretAccessKey };
-  } catch (error) {
-    if (!(error instanceof AwsFailure)) throw error;
-    const prefix = 'Error creating access keys';
-    if (error.kind === 'unanswered') throw new AmbiguousAccessKey(`${prefix}: ${error.message}`, { cause: error });
-    throw error.toError(prefix);
-  }
 }
 
 async function listKeys(account: AwsAccount, userName: string): Promise<string[]> {

@@ -31,4 +31,12 @@ export {
 export { sessionToken } from './session-token.js';
 export { keyAcceptance } from './key-acceptance.js';
 export type { StsCredential } from './sts-credential.js';
+export {
+  type AccessKeyPair,
+  type KeyOwner,
+  keyOwner,
+  listAccessKeys,
+  removeAccessKey,
+  requestAccessKey,
+} from './user-keys.js';
 export { countUsers, type ListedUser, listUsers, userExists } from './users.js';

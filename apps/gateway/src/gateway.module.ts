@@ -19,6 +19,8 @@ import { ConfigRoot } from './aws/config-root.js';
 import { CredentialsPath } from './aws/credentials-path.js';
 import { RolesPath } from './aws/roles-path.js';
 import { RoleTrial } from './aws/role-trial.js';
+import { RotateRootPath } from './aws/rotate-root-path.js';
+import { StaticRolesPath } from './aws/static-roles-path.js';
 import { IssuerClient, OBSERVING } from './issuer-client.js';
 import { AuditPath } from './sys/audit-path.js';
 import { FreezePath } from './sys/freeze-path.js';
@@ -58,7 +60,16 @@ const core = [
   AppRolePath,
   WrappingPath,
 ];
-const engine = [ConfigRoot, ConfigAccounts, ConfigLease, RolesPath, RoleTrial, CredentialsPath];
+const engine = [
+  ConfigRoot,
+  RotateRootPath,
+  ConfigAccounts,
+  ConfigLease,
+  RolesPath,
+  RoleTrial,
+  CredentialsPath,
+  StaticRolesPath,
+];
 
 const parts = (name: symbol, classes: (new (...needs: never[]) => unknown)[]) => ({
   provide: name,

@@ -31,6 +31,8 @@ import {
   timer,
 } from 'rxjs';
 import type { z } from 'zod';
+import type { TokenRequest } from './api/api-path.js';
+import { parametersFor } from './aws/parameters.js';
 import { leastAcceptMs } from './longest-answer.js';
 
 /** Injection token of the client that reaches the issuers. */
@@ -46,6 +48,19 @@ export type TryWish = Omit<TryRoleRequest, 'id' | 'waitMs' | 'admission' | 'audi
 };
 
 export type IssueWish = TryWish & Pick<IssueLeaseRequest, 'idempotencyKey' | 'ready'>;
+
+/** What a command is, for whom there is nothing to accept. */
+interface Contract {
+  pattern: string;
+  request: z.ZodType;
+  reply: z.ZodType;
+}
+
+/** What a command says beside what every command carries. */
+type Body<C extends Contract> = Omit<
+  z.input<C['request']>,
+  'id' | 'waitMs' | 'requestId' | 'token' | 'parameters' | 'admission' | 'audited' | 'wrapping'
+>;
 
 /** A credential that was accepted. */
 export interface Issued {
@@ -90,6 +105,32 @@ export class IssuerClient {
    */
   async try(wish: TryWish, caller: Caller, hangUp: AbortSignal): Promise<TryRoleReply> {
     return (await this.ask(tryRole, wish, caller, hangUp)).reply;
+  }
+
+  /**
+   * Has something done that goes on by itself, whether its caller still waits or not.
+   * @throws CodedError of the issuer; `out_of_time`, `unavailable`, also while the system is observed.
+   */
+  async command<C extends Contract>(
+    contract: C,
+    body: Body<C>,
+    { id: requestId, token, caller, sent, wrapTtlMs, hangUp }: TokenRequest<unknown>,
+  ): Promise<z.output<C['reply']>> {
+    if (this.observing) throw new Observing();
+    const id = randomUUID();
+    const command = {
+      ...body,
+      id,
+      requestId,
+      token,
+      parameters: parametersFor(caller, sent),
+      admission: this.tokens.admissionOf(caller, id),
+      audited: this.trail.markOf(id),
+      wrapping: wrapTtlMs === undefined ? undefined : this.wrapped.promise(id, wrapTtlMs),
+      waitMs: this.timing.callerWaitMs,
+    };
+    const answer = await this.send(contract.pattern, command, hangUp, goesOn);
+    return contract.reply.parse(answer) as z.output<C['reply']>;
   }
 
   /** Resolves while the issuers' queue can be reached. */
@@ -142,7 +183,8 @@ export class IssuerClient {
       waitMs: this.timing.callerWaitMs,
     };
     try {
-      const reply = contract.reply.parse(await this.send(contract.pattern, command, hangUp));
+      const late = command.idempotencyKey && notYet;
+      const reply = contract.reply.parse(await this.send(contract.pattern, command, hangUp, late));
       if (hangUp.aborted) throw new OutOfTime();
       return { command, reply };
     } catch (error) {
@@ -153,7 +195,13 @@ export class IssuerClient {
     }
   }
 
-  private async send(pattern: string, command: IssueLeaseRequest, hangUp: AbortSignal): Promise<unknown> {
+  /** `late`: what a caller hears whose wait has ended. */
+  private async send(
+    pattern: string,
+    command: { waitMs: number; requestId: string },
+    hangUp: AbortSignal,
+    late?: string,
+  ): Promise<unknown> {
     if (hangUp.aborted) throw new OutOfTime();
     const left = fromEvent(hangUp, 'abort').pipe(mergeMap(() => throwError(() => new OutOfTime())));
     try {
@@ -161,7 +209,7 @@ export class IssuerClient {
         merge(this.issuers.send<unknown>(pattern, command), left).pipe(timeout(command.waitMs)),
       );
     } catch (error) {
-      if (error instanceof TimeoutError) throw new OutOfTime(command.idempotencyKey && notYet);
+      if (error instanceof TimeoutError) throw new OutOfTime(late);
       if (error instanceof CodedError) throw error;
       const coded = fromWire(error);
       if (coded) throw coded;
@@ -182,6 +230,10 @@ export class IssuerClient {
 
 /** To who may ask again for the same. */
 const notYet = 'The credential could not be made within the time the caller waits: ask again with the same key.';
+
+/** To who asked for what is no credential. */
+const goesOn =
+  'It was not done within the time the caller waits. What was begun goes on by itself: look, or ask again.';
 
 /** Transports reject with errors, with texts and with objects that hold an error. */
 function textOf(error: unknown): string {

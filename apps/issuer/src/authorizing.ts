@@ -7,6 +7,7 @@ import {
   type RenewLeaseRequest,
   type RevokeLeaseRequest,
   type TryRoleRequest,
+  type WriteStaticRoleRequest,
 } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
 
@@ -100,6 +101,23 @@ export function wantedToTry(command: TryRoleRequest): Wanted {
     parameters: {
       ...parametersOf({ ...command, parameters: without(parameters, ['path']) as TryRoleRequest['parameters'] }),
       ...asSpelled('path', parameters, named, textOf),
+    },
+  };
+}
+
+/** `<mount>/static-roles/<role>`, written or deleted (contract.md 2.8). */
+export function wantedOfStaticRole(
+  command: Pick<WriteStaticRoleRequest, 'mount' | 'role' | 'parameters' | 'username' | 'rotationPeriodSeconds'>,
+  operation: 'update' | 'delete',
+): Wanted {
+  const { mount, role, parameters = {}, username, rotationPeriodSeconds } = command;
+  return {
+    operations: [operation],
+    path: `${mount}static-roles/${role}`,
+    parameters: {
+      ...without(parameters, ['username', 'rotation_period']),
+      ...asSpelled('username', parameters, username, textOf),
+      ...asSpelled('rotation_period', parameters, rotationPeriodSeconds, secondsOf),
     },
   };
 }

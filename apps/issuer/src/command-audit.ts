@@ -5,6 +5,9 @@ import {
   type AcceptLeaseRequest,
   acceptLease,
   CodedError,
+  deleteStaticRole,
+  type DeleteStaticRoleReply,
+  type DeleteStaticRoleRequest,
   type ErrorCode,
   httpCredential,
   type IssueLeaseReply,
@@ -15,10 +18,16 @@ import {
   renewLease,
   type RevokeLeaseRequest,
   revokeLease,
+  rotateRoot,
+  type RotateRootReply,
+  type RotateRootRequest,
   type TryRoleRequest,
   tryRole,
   type WithdrawLeaseRequest,
   withdrawLease,
+  writeStaticRole,
+  type WriteStaticRoleReply,
+  type WriteStaticRoleRequest,
 } from '#libs/contracts';
 import { Accepting } from '#libs/leases';
 import { Mounts } from '#libs/roles';
@@ -131,6 +140,41 @@ export class CommandAudit {
     const wanted = wantedOfRevocation(command);
     const told = { command: revokeLease.pattern, operation: 'update', path, data, wanted };
     return this.audited(command, told, work, () => ({}));
+  }
+
+  rotateRoot(command: RotateRootRequest, work: () => Promise<RotateRootReply>): Promise<RotateRootReply> {
+    if (this.trail.isAudited(command)) return work();
+    const { mount } = command;
+    const path = `${mount}config/rotate-root`;
+    const wanted = { command: rotateRoot.pattern, operation: 'update', path, data: {}, mountPath: mount };
+    return this.audited(command, wanted, work, ({ accessKeyId }) => ({ data: { access_key: accessKeyId } }));
+  }
+
+  writeStaticRole(
+    command: WriteStaticRoleRequest,
+    work: () => Promise<WriteStaticRoleReply>,
+  ): Promise<WriteStaticRoleReply> {
+    if (this.trail.isAudited(command)) return work();
+    const { mount, role, username, rotationPeriodSeconds } = command;
+    const wanted = {
+      command: writeStaticRole.pattern,
+      operation: 'update',
+      path: `${mount}static-roles/${role}`,
+      data: given({ username, rotation_period: rotationPeriodSeconds }),
+      mountPath: mount,
+    };
+    return this.audited(command, wanted, work, ({ userId }) => ({ data: { id: userId } }));
+  }
+
+  deleteStaticRole(
+    command: DeleteStaticRoleRequest,
+    work: () => Promise<DeleteStaticRoleReply>,
+  ): Promise<DeleteStaticRoleReply> {
+    if (this.trail.isAudited(command)) return work();
+    const { mount, role } = command;
+    const path = `${mount}static-roles/${role}`;
+    const wanted = { command: deleteStaticRole.pattern, operation: 'delete', path, data: {}, mountPath: mount };
+    return this.audited(command, wanted, work, () => ({}));
   }
 
   /** @throws AuditFailed instead of beginning, or of answering; what was lent is then taken back. */

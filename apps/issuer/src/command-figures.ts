@@ -34,7 +34,7 @@ export class CommandFigures implements NestInterceptor {
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    // The door's method, one of six: `lease.issue` and its neighbours are named after it.
+    // The door's method, one of nine: `lease.issue` and its neighbours are named after it.
     const command = context.getHandler().name;
     const startedAt = performance.now();
     const note = (outcome: string) => {

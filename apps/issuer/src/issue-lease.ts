@@ -12,7 +12,7 @@ import {
   type TryRoleRequest,
 } from '#libs/contracts';
 import { Issuing, Revoking } from '#libs/leases';
-import { credentialTypeFor, Mounts, roleFor, Roles, RootConfigs } from '#libs/roles';
+import { credentialTypeFor, Mounts, roleFor, Roles, RootConfigs, RootUses } from '#libs/roles';
 import { ActingIdentity } from './acting-identity.js';
 import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
@@ -31,6 +31,7 @@ export class IssueLease {
     private readonly mounts: Mounts,
     private readonly roles: Roles,
     private readonly rootConfigs: RootConfigs,
+    private readonly rootUses: RootUses,
     private readonly acting: ActingIdentity,
     private readonly issuing: Issuing,
     private readonly once: IssueOnce,
@@ -73,7 +74,9 @@ export class IssueLease {
 
   private fulfil(order: Order): Promise<IssueLeaseReply> {
     const { credentialType } = order;
-    return credentialType === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, credentialType);
+    return this.rootUses.during(order.root, () =>
+      credentialType === 'iam_user' ? this.issueUser.execute(order) : this.issueSts.execute(order, credentialType),
+    );
   }
 
   /** Everything that a command names. Whoever is refused here costs AWS nothing. */

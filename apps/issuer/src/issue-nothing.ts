@@ -1,14 +1,14 @@
 import { Injectable } from '@nestjs/common';
-import { type IssueLeaseReply, Observing, type TryRoleReply } from '#libs/contracts';
+import { Observing } from '#libs/contracts';
 
-/** What stands in for `IssueLease` while the system is observed. */
+/** What stands in for everything that makes something in AWS while the system is observed. */
 @Injectable()
 export class IssueNothing {
-  execute(): Promise<IssueLeaseReply> {
+  execute(): Promise<never> {
     return Promise.reject(new Observing());
   }
 
-  try(): Promise<TryRoleReply> {
+  try(): Promise<never> {
     return Promise.reject(new Observing());
   }
 }

@@ -4,6 +4,9 @@ import {
   acceptLease,
   type AcceptLeaseReply,
   type AcceptLeaseRequest,
+  deleteStaticRole,
+  type DeleteStaticRoleReply,
+  type DeleteStaticRoleRequest,
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
@@ -13,16 +16,24 @@ import {
   revokeLease,
   type RevokeLeaseReply,
   type RevokeLeaseRequest,
+  rotateRoot,
+  type RotateRootReply,
+  type RotateRootRequest,
   tryRole,
   type TryRoleReply,
   type TryRoleRequest,
   withdrawLease,
   type WithdrawLeaseReply,
   type WithdrawLeaseRequest,
+  writeStaticRole,
+  type WriteStaticRoleReply,
+  type WriteStaticRoleRequest,
 } from '#libs/contracts';
 import { CommandAudit } from './command-audit.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
+import { RotateRoot } from './rotate-root.js';
+import { DeleteStaticRole, WriteStaticRole } from './static-role-commands.js';
 
 /** The issuer's doors, one per command. */
 @Controller()
@@ -30,6 +41,9 @@ export class IssuerController {
   constructor(
     private readonly issuing: IssueLease,
     private readonly held: HeldLease,
+    private readonly rotation: RotateRoot,
+    private readonly staticRole: WriteStaticRole,
+    private readonly staticRoleGoes: DeleteStaticRole,
     private readonly audit: CommandAudit,
   ) {}
 
@@ -61,5 +75,24 @@ export class IssuerController {
   @MessagePattern(revokeLease.pattern)
   revoke(@Payload({ schema: revokeLease.request }) command: RevokeLeaseRequest): Promise<RevokeLeaseReply> {
     return this.audit.revoke(command, () => this.held.revoke(command));
+  }
+
+  @MessagePattern(rotateRoot.pattern)
+  rotateRoot(@Payload({ schema: rotateRoot.request }) command: RotateRootRequest): Promise<RotateRootReply> {
+    return this.audit.rotateRoot(command, () => this.rotation.execute(command));
+  }
+
+  @MessagePattern(writeStaticRole.pattern)
+  writeStaticRole(
+    @Payload({ schema: writeStaticRole.request }) command: WriteStaticRoleRequest,
+  ): Promise<WriteStaticRoleReply> {
+    return this.audit.writeStaticRole(command, () => this.staticRole.execute(command));
+  }
+
+  @MessagePattern(deleteStaticRole.pattern)
+  deleteStaticRole(
+    @Payload({ schema: deleteStaticRole.request }) command: DeleteStaticRoleRequest,
+  ): Promise<DeleteStaticRoleReply> {
+    return this.audit.deleteStaticRole(command, () => this.staticRoleGoes.execute(command));
   }
 }

@@ -1,8 +1,8 @@
 import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
 import { APP_FILTER, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
 import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
-import { type LeaseTiming, LeasesModule } from '#libs/leases';
-import { RolesModule } from '#libs/roles';
+import { Heartbeat, type LeaseTiming, LeasesModule } from '#libs/leases';
+import { RolesModule, RootUses } from '#libs/roles';
 import { messageValidation, Metrics, RpcErrors } from '#libs/runtime';
 import { CommandAudit } from './command-audit.js';
 import { ActingIdentity } from './acting-identity.js';
@@ -17,6 +17,11 @@ import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
 import { KeyReady, READY_AT_ONCE } from './key-ready.js';
+import { RotateKey } from './rotate-key.js';
+import { RotateRoot } from './rotate-root.js';
+import { RotationFigures } from './rotation-figures.js';
+import { RotationSweep } from './rotation-sweep.js';
+import { DeleteStaticRole, WriteStaticRole } from './static-role-commands.js';
 
 /** The issuer: the only place that creates in AWS. */
 @Module({})
@@ -25,7 +30,7 @@ export class IssuerModule implements OnApplicationShutdown {
 
   /**
    * `connections`: the modules of database, queue, keyring and metrics that this process was configured with; `observing`: it issues
-   * nothing; `atOnce`: how many issues are at work at once at most.
+   * nothing, and rotates nothing; `atOnce`: how many issues are at work at once at most.
    */
   static configured(
     connections: NonNullable<ModuleMetadata['imports']>,
@@ -43,7 +48,12 @@ export class IssuerModule implements OnApplicationShutdown {
         CountUsers,
         CommandAudit,
         HeldLease,
-        observing ? { provide: IssueLease, useClass: IssueNothing } : IssueLease,
+        ...[IssueLease, RotateRoot, WriteStaticRole, DeleteStaticRole].map((useCase) =>
+          observing ? { provide: useCase, useClass: IssueNothing } : useCase,
+        ),
+        ...(observing ? [] : [RotationSweep, heartbeat(timing)]),
+        RotateKey,
+        RotationFigures,
         IssueOnce,
         IssueSts,
         IssueUser,
@@ -65,3 +75,9 @@ export class IssuerModule implements OnApplicationShutdown {
     this.accounts.close();
   }
 }
+
+const heartbeat = (timing: LeaseTiming) => ({
+  provide: Heartbeat,
+  inject: [RootUses],
+  useFactory: (uses: RootUses) => new Heartbeat('issuer', uses, timing),
+});

@@ -5,6 +5,8 @@ import { AccountIdentities, type OpenedRootConfig, RootConfigs } from '#libs/rol
 
 /** Credentials that may be of the account in question. */
 interface Way {
+  /** Itself, or what they are had by. */
+  root: OpenedRootConfig;
   /** @throws CodedError when they cannot work. */
   open(): AwsAccount;
   /** Hears whose they turned out to be. */
@@ -40,6 +42,7 @@ export class KeptIdentities {
 
   private wayOf(root: OpenedRootConfig): Way {
     return {
+      root,
       open: () => this.accounts.open({ ...root.settings, ...root }),
       note: (identity) => this.rootConfigs.noteIdentity(root, identity),
     };
@@ -56,6 +59,7 @@ export class KeptIdentities {
     );
     return kept.flatMap((own) =>
       (own.roleArn === '' ? roots.slice(0, 1) : roots).map((root): Way => ({
+        root,
         open: () => this.accounts.openOwn({ ...root.settings, ...root }, own),
       })),
     );

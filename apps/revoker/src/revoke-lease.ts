@@ -2,6 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { type AwsAccount, AwsRefused, destroyIamUser, followAccessKey } from '#libs/aws';
 import { CodedError } from '#libs/contracts';
 import { type Lease, LEASE_TIMING, type LeaseTiming, type Outcome, Revoking } from '#libs/leases';
+import { type OpenedRootConfig, RootUses } from '#libs/roles';
 import { KeptIdentities } from './kept-identities.js';
 import { RevokerFigures } from './revoker-figures.js';
 
@@ -16,6 +17,7 @@ export class RevokeLease {
   constructor(
     private readonly revoking: Revoking,
     private readonly identities: KeptIdentities,
+    private readonly rootUses: RootUses,
     private readonly figures: RevokerFigures,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
@@ -41,7 +43,11 @@ export class RevokeLease {
   }
 
   private async destroy(lease: Lease): Promise<Outcome> {
-    const account = await this.accountOf(lease);
+    const { account, root } = await this.accountOf(lease);
+    return this.rootUses.during(root, () => this.destroyIn(account, lease));
+  }
+
+  private async destroyIn(account: AwsAccount, lease: Lease): Promise<Outcome> {
     const destroyed = await destroyIamUser(account, {
       userName: nameOf(lease),
       accessKeyId: lease.accessKeyId ?? undefined,
@@ -63,15 +69,15 @@ export class RevokeLease {
     return { kind: 'absent', wasHeld };
   }
 
-  /** The account that the lease is in, by an identity that the mount has there or that is kept for it. */
-  private async accountOf(lease: Lease): Promise<AwsAccount> {
+  /** The account that the lease is in, by an identity that the mount has there or that is kept for it; `root`: what that rests on. */
+  private async accountOf(lease: Lease): Promise<{ account: AwsAccount; root: OpenedRootConfig }> {
     let refusal: unknown;
     for await (const way of this.identities.waysTo(lease)) {
       try {
         const account = way.open();
         const identity = await account.identity();
         await way.note?.(identity);
-        if (identity.accountId === lease.accountId) return account;
+        if (identity.accountId === lease.accountId) return { account, root: way.root };
       } catch (error) {
         refusal ??= error;
       }

@@ -1,7 +1,7 @@
 import { type DynamicModule, Module, type ModuleMetadata, type OnApplicationShutdown } from '@nestjs/common';
 import { AwsAccounts, type AwsSurroundings, observeCalls } from '#libs/aws';
-import { type LeaseTiming, LeasesModule } from '#libs/leases';
-import { RolesModule } from '#libs/roles';
+import { Heartbeat, type LeaseTiming, LeasesModule } from '#libs/leases';
+import { RolesModule, RootUses } from '#libs/roles';
 import { type EventSink, Metrics } from '#libs/runtime';
 import { AlarmProcessor } from './alarm.processor.js';
 import { Dispatch } from './dispatch.js';
@@ -39,7 +39,7 @@ export class RevokerModule implements OnApplicationShutdown {
         RevokeLease,
         RevokerFigures,
         EventRelay,
-        ...(observing ? [] : [AlarmProcessor, Sweep]),
+        ...(observing ? [] : [AlarmProcessor, Sweep, heartbeat(timing)]),
         { provide: EVENT_SINK, useValue: events },
         {
           provide: AwsAccounts,
@@ -54,3 +54,9 @@ export class RevokerModule implements OnApplicationShutdown {
     this.accounts.close();
   }
 }
+
+const heartbeat = (timing: LeaseTiming) => ({
+  provide: Heartbeat,
+  inject: [RootUses],
+  useFactory: (uses: RootUses) => new Heartbeat('revoker', uses, timing),
+});

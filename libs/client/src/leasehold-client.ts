@@ -11,6 +11,8 @@ import {
   renewLease,
   type RenewLeaseReply,
   revokeLease,
+  rotateRoot,
+  type RotateRootReply,
   tryRole,
   type TryRoleReply,
   Unavailable,
@@ -160,6 +162,15 @@ export class LeaseholdClient {
    */
   async revoke(leaseId: string): Promise<void> {
     await this.newCall().ask(revokeLease, { leaseId });
+  }
+
+  /**
+   * Rotates the root key of a mount; asked while a rotation is under way, it is that one.
+   * @throws CodedError `permission_denied`, `no_route`, `invalid_request`, `rotation_failed` as the issuer says it; `out_of_time`,
+   * `unavailable`: it may go on all the same.
+   */
+  async rotateRoot(mount: string): Promise<RotateRootReply> {
+    return this.newCall().ask(rotateRoot, { mount: mount.endsWith('/') ? mount : `${mount}/` });
   }
 
   /** Fails what is under way and closes the connection, once what nobody received was taken back (10 s at most). */

@@ -8,6 +8,9 @@ import { renewLease } from './lease-renew.js';
 import { revokeLease } from './lease-revoke.js';
 import { withdrawLease } from './lease-withdraw.js';
 import { tryRole } from './role-try.js';
+import { rootEvent } from './root-events.js';
+import { rotateRoot } from './root-rotate.js';
+import { deleteStaticRole, writeStaticRole } from './static-role.js';
 
 type Json = Record<string, unknown>;
 
@@ -18,6 +21,9 @@ const commands = {
   withdrawLease: { ...withdrawLease, summary: 'Nobody waits for an issue any more.' },
   renewLease: { ...renewLease, summary: 'Let a lease last longer.' },
   revokeLease: { ...revokeLease, summary: 'End a lease now.' },
+  rotateRoot: { ...rotateRoot, summary: 'Put a new root key in the place of the one of today.' },
+  writeStaticRole: { ...writeStaticRole, summary: 'Make a static role, or change its period.' },
+  deleteStaticRole: { ...deleteStaticRole, summary: 'Remove a static role and its keys.' },
 };
 
 /**
@@ -62,7 +68,10 @@ export function asyncApi(): Json {
         address: '{namespace}.events',
         parameters,
         description: 'A durable topic exchange; the routing key is the name. At least once, in any order.',
-        messages: { leaseEvent: { $ref: '#/components/messages/leaseEvent' } },
+        messages: {
+          leaseEvent: { $ref: '#/components/messages/leaseEvent' },
+          rootEvent: { $ref: '#/components/messages/rootEvent' },
+        },
       },
     },
     operations: {
@@ -87,11 +96,18 @@ export function asyncApi(): Json {
         channel: { $ref: '#/channels/events' },
         messages: [{ $ref: '#/channels/events/messages/leaseEvent' }],
       },
+      tellRootEvent: {
+        action: 'send',
+        summary: 'Tell that the root key of a mount was rotated.',
+        channel: { $ref: '#/channels/events' },
+        messages: [{ $ref: '#/channels/events/messages/rootEvent' }],
+      },
     },
     components: {
       messages: {
         ...Object.fromEntries(names.flatMap((name) => [command(name), answer(name)])),
         leaseEvent: { name: 'lease.*', payload: toSchema(leaseEvent) },
+        rootEvent: { name: 'root.*', payload: toSchema(rootEvent) },
       },
     },
   };

@@ -1,5 +1,12 @@
 import { issueLease } from './lease-issue.js';
 import { tryRole } from './role-try.js';
+import { rotateRoot } from './root-rotate.js';
+import { deleteStaticRole, writeStaticRole } from './static-role.js';
+
+/** What waits for AWS. */
+const atAws = new Set(
+  [issueLease, tryRole, rotateRoot, writeStaticRole, deleteStaticRole].map(({ pattern }) => pattern),
+);
 
 /**
  * The queues of commands. What waits for AWS has one of its own: an acceptance behind a full prefetch of issues would wait
@@ -14,6 +21,5 @@ export const commandQueues = (namespace: string) => ({
 /** Which of them a command goes to, and how long it may stay there, as a part of its asker's wait. */
 export function queueing(pattern: string): { queue: keyof ReturnType<typeof commandQueues>; partOfWait: number } {
   // What is begun has the other half of the wait for AWS.
-  const waitsForAws = pattern === issueLease.pattern || pattern === tryRole.pattern;
-  return waitsForAws ? { queue: 'issues', partOfWait: 0.5 } : { queue: 'held', partOfWait: 1 };
+  return atAws.has(pattern) ? { queue: 'issues', partOfWait: 0.5 } : { queue: 'held', partOfWait: 1 };
 }

@@ -25,6 +25,27 @@ export const command = {
   token: text,
 };
 
+/** What a gateway adds to a command that it sends for a caller over HTTP; an internal service leaves it out. */
+export const fromGateway = {
+  /**
+   * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
+   * Where they say otherwise than the command's own fields, those count; absent, they are made from those.
+   */
+  parameters: z.record(text, z.json()).optional(),
+  /**
+   * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
+   * who has the keyring can make. The issuer does neither again.
+   */
+  admission: text.optional(),
+  /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
+  audited: text.optional(),
+  /**
+   * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
+   * a command is one whose answer is not wrapped.
+   */
+  wrapping: text.optional(),
+};
+
 /**
  * A TTL that was cut: what was wanted and what was left, both in milliseconds. `by`: what has cut it, where that is not the
  * longest life that mount and engine give.

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'aws_unreachable'
   | 'over_budget'
   | 'revocation_failed'
+  | 'rotation_failed'
   | 'out_of_time'
   | 'unavailable'
   | 'sealed'
@@ -99,6 +100,13 @@ export class OverBudget extends CodedError {
     retryAfterSeconds: number,
   ) {
     super('over_budget', message, { retryable: true, retryAfterSeconds });
+  }
+}
+
+/** A key could not be rotated, or a static role not be served; the text is the one of contract.md 2.3 or 2.8. */
+export class RotationFailed extends CodedError {
+  constructor(message: string, options: { retryable?: boolean; cause?: unknown } = {}) {
+    super('rotation_failed', message, options);
   }
 }
 

@@ -15,3 +15,6 @@ export * from './lease-renew.js';
 export * from './lease-revoke.js';
 export * from './lease-withdraw.js';
 export * from './role-try.js';
+export * from './root-events.js';
+export * from './root-rotate.js';
+export * from './static-role.js';

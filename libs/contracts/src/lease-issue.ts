@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { command, credentialType, text, ttlCut } from './command.js';
+import { command, credentialType, fromGateway, text, ttlCut } from './command.js';
 import { idempotencyKey } from './idempotency-key.js';
 
 /** The credential itself: exists in the AWS reply, in memory, in this message and in one HTTP response. */
@@ -24,23 +24,7 @@ export const credentialWish = {
   roleSessionName: text.optional(),
   /** What the MFA device of the mount's identity shows, where the role names one (`session_token`). */
   mfaCode: text.optional(),
-  /**
-   * What the caller sent beside the path, in the words of the HTTP API and in its own spelling: policies are about these.
-   * Where they say otherwise than the fields above, the fields count; absent, they are made from those.
-   */
-  parameters: z.record(text, z.json()).optional(),
-  /**
-   * A gateway's word that it checked the address of this command's caller and spent a use of its token: a keyed hash, which only
-   * who has the keyring can make. The issuer does neither again.
-   */
-  admission: text.optional(),
-  /** The gateway's word, which it alone can give, that it audits the request that this command is for. */
-  audited: text.optional(),
-  /**
-   * The gateway's word, which it alone can give, that it wraps the answer, and for how long: policies may ask for that. Without it
-   * a command is one whose answer is not wrapped.
-   */
-  wrapping: text.optional(),
+  ...fromGateway,
 };
 
 /** Asks an issuer to make one credential for a role. The asker must accept the lease before it hands the credential on. */

@@ -4,6 +4,7 @@ export * from './counting.js';
 export * from './ending-tokens.js';
 export * from './finding.js';
 export * from './foreign-users.js';
+export * from './heartbeat.js';
 export * from './idempotent-answers.js';
 export * from './issuing.js';
 export * from './lease-id.js';

@@ -48,6 +48,11 @@ export const leaseTimingSchema = z.object({
   syncOneMs: ms(30_000),
   /** The same for a prefix or an unmount. */
   syncManyMs: ms(60_000),
+  /** From the switch to a rotated key until the earlier one is removed, if no worker is at work with it. */
+  retireAfterMs: ms(60_000),
+  /** How often a worker says what it is at work with, and after which silence it counts no longer. */
+  heartbeatEveryMs: ms(5_000),
+  workerTimeoutMs: ms(30_000),
 });
 
 export type LeaseTiming = z.infer<typeof leaseTimingSchema>;

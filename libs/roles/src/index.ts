@@ -14,4 +14,7 @@ export * from './roles.js';
 export * from './roles.module.js';
 export * from './root-config.entity.js';
 export * from './root-configs.js';
+export * from './root-uses.js';
+export * from './rotations.js';
+export * from './static-roles.js';
 export * from './username-template.js';

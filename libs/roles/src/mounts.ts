@@ -173,7 +173,9 @@ export class Mounts {
         await manager.query(
           `delete from ${table} kept
            where mount_id in (select id from mounts where removed_at < now() - interval '1 minute')
-             and not exists (select 1 from leases where mount_id = kept.mount_id and due_at is not null)`,
+             and not exists (select 1 from leases where mount_id = kept.mount_id and due_at is not null)
+             and not exists (select 1 from static_roles where mount_id = kept.mount_id)
+             and not exists (select 1 from rotations where mount_id = kept.mount_id)`,
         );
       }
       return gone.map((mount) => mount.path);

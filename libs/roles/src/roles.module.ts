@@ -10,11 +10,16 @@ import { Role } from './role.entity.js';
 import { Roles } from './roles.js';
 import { RootConfig } from './root-config.entity.js';
 import { RootConfigs } from './root-configs.js';
+import { RootUses } from './root-uses.js';
+import { Rotations } from './rotations.js';
+import { StaticRoles } from './static-roles.js';
+
+const rooms = [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs, RootUses, Rotations, StaticRoles];
 
 /** Mounts, their identities at AWS and their roles, and what an operator has frozen of them. */
 @Module({
   imports: [TypeOrmModule.forFeature([AccountIdentity, Mount, Role, RootConfig])],
-  providers: [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs],
-  exports: [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs],
+  providers: rooms,
+  exports: rooms,
 })
 export class RolesModule {}

@@ -13,6 +13,8 @@ export interface RootConfigSettings {
   maxRetries: number;
   usernameTemplate: string;
   identityTokenTtlSeconds: number;
+  /** Of automatic rotation. */
+  rotationPeriodSeconds: number;
   disableAutomatedRotation: boolean;
 }
 
@@ -43,4 +45,12 @@ export class RootConfig {
 
   @Column('timestamptz', { name: 'superseded_at', nullable: true })
   supersededAt!: Date | null;
+
+  /** When its key is to be rotated; null = not by itself. */
+  @Column('timestamptz', { name: 'rotates_at', nullable: true })
+  rotatesAt!: Date | null;
+
+  /** When a rotation made its key: AWS may not know a young one everywhere yet. */
+  @Column('timestamptz', { name: 'key_made_at', nullable: true })
+  keyMadeAt!: Date | null;
 }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Keyring } from '#libs/access';
 import { InvalidRequest } from '#libs/contracts';
-import { EntityManager, IsNull } from 'typeorm';
+import { EntityManager, type FindOptionsWhere, IsNull } from 'typeorm';
 import { RootConfig, type RootConfigSettings } from './root-config.entity.js';
 import { defaultTemplate } from './username-template.js';
 
@@ -17,7 +17,12 @@ export interface OpenedRootConfig {
   secretKey: string;
   accountId: string | null;
   identityArn: string | null;
+  /** How much longer AWS may not know its key everywhere, milliseconds; 0 of one that no rotation made. */
+  freshForMs: number;
 }
+
+/** So long after it was made a key may be unknown to a part of AWS (aws-facts: some 15 s), milliseconds. */
+const freshMs = 60_000;
 
 const untouched: RootConfigSettings = {
   accessKey: '',
@@ -30,6 +35,7 @@ const untouched: RootConfigSettings = {
   maxRetries: -1,
   usernameTemplate: defaultTemplate,
   identityTokenTtlSeconds: 0,
+  rotationPeriodSeconds: 0,
   disableAutomatedRotation: false,
 };
 
@@ -54,40 +60,61 @@ export class RootConfigs {
   async write(mountId: string, write: RootConfigWrite): Promise<void> {
     const { secretKey, ...settings } = write;
     await this.manager.transaction(async (manager) => {
-      await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root config'), hashtext($1))`, [mountId]);
-      // Locked: what is copied from it must not be sealed again, and its term ended, meanwhile.
-      const current = await manager.findOne(RootConfig, {
-        where: { mountId, supersededAt: IsNull() },
-        lock: { mode: 'pessimistic_write' },
-      });
+      const current = await lockCurrent(manager, mountId);
       const merged = { ...untouched, ...current?.settings, ...settings };
       if (merged.stsFallbackEndpoints.length !== merged.stsFallbackRegions.length) {
         throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
       }
       const sealed = secretKey && (await this.keyring.seal(secretKey, purpose(mountId), manager));
-      await manager.update(RootConfig, { mountId, supersededAt: IsNull() }, { supersededAt: () => 'now()' });
-      await manager.insert(RootConfig, {
-        mountId,
+      const sealedSecretKey = sealed === undefined ? (current?.sealedSecretKey ?? null) : sealed || null;
+      const isSameKey = merged.accessKey === current?.settings.accessKey && secretKey === undefined;
+      const begins =
+        !isSameKey || settings.rotationPeriodSeconds !== undefined || settings.disableAutomatedRotation === false;
+      await supersede(manager, mountId, {
         settings: merged,
-        sealedSecretKey: sealed === undefined ? (current?.sealedSecretKey ?? null) : sealed || null,
+        sealedSecretKey,
         accountId: null,
         identityArn: null,
-        supersededAt: null,
+        keyMadeAt: isSameKey ? (current?.keyMadeAt ?? null) : null,
+        rotatesAt: sealedSecretKey === null ? null : rotationOf(merged, begins ? null : (current?.rotatesAt ?? null)),
       });
     });
   }
 
+  /**
+   * Puts a rotated key in the place of the one that it was made for, as a new version, in the transaction of `manager`.
+   * @returns false when the mount's key is another one by now: an operator has written one, and theirs counts.
+   */
+  async replaceKey(
+    manager: EntityManager,
+    mountId: string,
+    oldKeyId: string,
+    key: { accessKeyId: string; secretAccessKey: string; madeAt: Date },
+  ): Promise<boolean> {
+    const current = await lockCurrent(manager, mountId);
+    if (current?.settings.accessKey !== oldKeyId) return false;
+    const settings = { ...untouched, ...current.settings, accessKey: key.accessKeyId };
+    await supersede(manager, mountId, {
+      settings,
+      sealedSecretKey: await this.keyring.seal(key.secretAccessKey, purpose(mountId), manager),
+      accountId: current.accountId,
+      identityArn: current.identityArn,
+      keyMadeAt: key.madeAt,
+      rotatesAt: rotationOf(settings, null),
+    });
+    return true;
+  }
+
   /** The current version, opened for use; where nothing was written, the version `0` with every field empty. */
   async open(mountId: string): Promise<OpenedRootConfig> {
-    const current = await this.manager.findOneBy(RootConfig, { mountId, supersededAt: IsNull() });
-    return current ? this.unsealed(current) : this.nothingWritten(mountId);
+    const [current] = await this.opened({ mountId, supersededAt: IsNull() });
+    return current ?? nothingWritten(mountId);
   }
 
   /** Every version that is kept, newest first, the current one first of all: what may destroy an older lease. */
   async openAll(mountId: string): Promise<OpenedRootConfig[]> {
-    const rows = await this.manager.find(RootConfig, { where: { mountId }, order: { version: 'DESC' } });
-    const opened = await Promise.all(rows.map((row) => this.unsealed(row)));
-    return opened.length > 0 ? [...opened, this.nothingWritten(mountId)] : [this.nothingWritten(mountId)];
+    const opened = await this.opened({ mountId });
+    return [...opened, nothingWritten(mountId)];
   }
 
   /** Notes who a version was seen to be, and in which account. */
@@ -107,20 +134,81 @@ export class RootConfigs {
          and not exists (select 1 from leases l where l.mount_id = r.mount_id and l.due_at is not null
            and l.credential_type = 'iam_user' and (l.root_version = r.version or l.account_id = r.account_id
              or exists (select 1 from account_identities i where i.mount_id = l.mount_id and i.version = l.root_version
-               and i.role_arn <> '')))`,
+               and i.role_arn <> '')))
+         and not exists (select 1 from static_roles s where s.mount_id = r.mount_id and s.account_id = r.account_id)
+         and not exists (select 1 from rotations o where o.mount_id = r.mount_id)`,
     );
   }
 
-  private nothingWritten(mountId: string): OpenedRootConfig {
-    return { mountId, version: '0', settings: untouched, secretKey: '', accountId: null, identityArn: null };
+  private async opened(where: FindOptionsWhere<RootConfig>): Promise<OpenedRootConfig[]> {
+    const { entities, raw } = await this.manager
+      .createQueryBuilder(RootConfig, 'root_configs')
+      .addSelect(
+        `greatest(0, coalesce(${freshMs} - extract(epoch from now() - key_made_at) * 1000, 0))::float8`,
+        'fresh_for_ms',
+      )
+      .where(where)
+      .orderBy('version', 'DESC')
+      .getRawAndEntities<{ fresh_for_ms: number }>();
+    return Promise.all(entities.map((row, nth) => this.unsealed(row, raw[nth]!.fresh_for_ms)));
   }
 
-  private async unsealed(row: RootConfig): Promise<OpenedRootConfig> {
+  private async unsealed(row: RootConfig, freshForMs: number): Promise<OpenedRootConfig> {
     const { mountId, version, accountId, identityArn } = row;
     const settings = { ...untouched, ...row.settings };
     const secretKey = row.sealedSecretKey ? await this.keyring.unseal(row.sealedSecretKey, purpose(mountId)) : '';
-    return { mountId, version, settings, secretKey, accountId, identityArn };
+    return { mountId, version, settings, secretKey, accountId, identityArn, freshForMs };
   }
 }
 
 const purpose = (mountId: string) => `root secret key of mount ${mountId}`;
+
+function nothingWritten(mountId: string): OpenedRootConfig {
+  return {
+    mountId,
+    version: '0',
+    settings: untouched,
+    secretKey: '',
+    accountId: null,
+    identityArn: null,
+    freshForMs: 0,
+  };
+}
+
+/** The current version, so that nobody writes another one meanwhile: what is copied from it must not be sealed again, either. */
+async function lockCurrent(manager: EntityManager, mountId: string): Promise<RootConfig | null> {
+  await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold root config'), hashtext($1))`, [mountId]);
+  return manager.findOne(RootConfig, {
+    where: { mountId, supersededAt: IsNull() },
+    lock: { mode: 'pessimistic_write' },
+  });
+}
+
+/** What a new version is made of. */
+interface NewVersion {
+  settings: RootConfigSettings;
+  sealedSecretKey: string | null;
+  accountId: string | null;
+  identityArn: string | null;
+  keyMadeAt: Date | null;
+  rotatesAt: Date | 'after a period' | null;
+}
+
+async function supersede(manager: EntityManager, mountId: string, next: NewVersion): Promise<void> {
+  await manager.update(RootConfig, { mountId, supersededAt: IsNull() }, { supersededAt: () => 'now()' });
+  const { rotatesAt, ...columns } = next;
+  const periodSeconds = next.settings.rotationPeriodSeconds;
+  await manager.insert(RootConfig, {
+    mountId,
+    ...columns,
+    supersededAt: null,
+    rotatesAt: rotatesAt === 'after a period' ? () => `now() + ${Number(periodSeconds)} * interval '1 s'` : rotatesAt,
+  });
+}
+
+/** When the key is to be rotated by itself: at the instant that was set before, else a period from now. */
+function rotationOf(settings: RootConfigSettings, before: Date | null): NewVersion['rotatesAt'] {
+  const { accessKey, rotationPeriodSeconds, disableAutomatedRotation } = settings;
+  if (accessKey === '' || rotationPeriodSeconds === 0 || disableAutomatedRotation) return null;
+  return before ?? 'after a period';
+}

@@ -16,6 +16,7 @@ const statusOf: Record<ErrorCode, HttpStatus> = {
   aws_unreachable: HttpStatus.BAD_REQUEST,
   over_budget: HttpStatus.TOO_MANY_REQUESTS,
   revocation_failed: HttpStatus.BAD_REQUEST,
+  rotation_failed: HttpStatus.INTERNAL_SERVER_ERROR,
   out_of_time: HttpStatus.SERVICE_UNAVAILABLE,
   unavailable: HttpStatus.SERVICE_UNAVAILABLE,
   sealed: HttpStatus.SERVICE_UNAVAILABLE,
@@ -39,6 +40,7 @@ export function wrapped(text: string): string {
 export function errorAnswer(error: unknown): ErrorAnswer {
   if (!(error instanceof CodedError)) return { status: 500, errors: [wrapped('internal error')] };
   if (error.code === 'internal') return { status: 500, errors: [wrapped('internal error')] };
+  if (error.code === 'rotation_failed') return { status: statusOf[error.code], errors: [wrapped(error.message)] };
   return {
     status: statusOf[error.code],
     errors: error.message ? [error.message] : [],

@@ -25,10 +25,10 @@ const body = z.object({
   role_arn: stringField().describe('Role for web identity federation; not served.'),
   identity_token_audience: stringField().describe('Audience for web identity federation; not served.'),
   identity_token_ttl: durationField().describe('TTL for web identity federation, which is not served: kept and shown.'),
-  rotation_period: durationField().describe('Period of automatic rotation; not served.'),
+  rotation_period: durationField().describe('How long a root key is used before it is rotated; 0: not by itself.'),
   rotation_schedule: stringField().describe('Schedule of automatic rotation; not served.'),
   rotation_window: durationField().describe('Window of automatic rotation; not served.'),
-  disable_automated_rotation: boolField().describe('No automatic rotation, which is so either way: kept and shown.'),
+  disable_automated_rotation: boolField().describe('No automatic rotation, whatever the period says.'),
   rotation_policy: stringField().describe('Policy of automatic rotation; not served.'),
 });
 
@@ -51,6 +51,9 @@ const shown = z.strictObject({
   disable_automated_rotation: z.boolean(),
   rotation_policy: z.string(),
 });
+
+/** A key is removed a minute after it was rotated. */
+const shortestPeriodSeconds = 60;
 
 /** `config/root`: the credentials that the engine works with (contract.md 2.1). */
 @Injectable()
@@ -91,7 +94,7 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
         role_arn: '',
         identity_token_audience: '',
         identity_token_ttl: settings.identityTokenTtlSeconds,
-        rotation_period: 0,
+        rotation_period: settings.rotationPeriodSeconds,
         rotation_schedule: '',
         rotation_window: 0,
         disable_automated_rotation: settings.disableAutomatedRotation,
@@ -116,6 +119,7 @@ export class ConfigRoot implements ApiPart<EngineRequest<unknown>> {
       maxRetries: fields.max_retries,
       usernameTemplate,
       identityTokenTtlSeconds: fields.identity_token_ttl,
+      rotationPeriodSeconds: fields.rotation_period,
       disableAutomatedRotation: fields.disable_automated_rotation,
     };
     const named = Object.fromEntries(Object.entries(write).filter(([, value]) => value !== undefined));
@@ -151,14 +155,15 @@ function refuseUnserved(fields: z.output<typeof body>): void {
     const fault = faultOfSchedule(fields.rotation_schedule);
     if (fault) throw new InvalidRequest(`failed to parse provided rotation_schedule: ${fault}`);
   }
-  if (fields.rotation_period || fields.rotation_schedule) {
+  if (fields.rotation_schedule) {
     throw new InvalidRequest(
-      'error registering rotation job: rotation manager capabilities not supported in Vault community edition',
+      'rotation_schedule and rotation_window are not supported: give a rotation_period, or neither',
     );
   }
-  if (fields.rotation_policy) {
+  if (fields.rotation_policy) throw new InvalidRequest('rotation_policy is not supported: leave it empty');
+  if (fields.rotation_period && fields.rotation_period < shortestPeriodSeconds) {
     throw new InvalidRequest(
-      'rotation_policy is not supported, since root keys are not rotated automatically: leave it empty',
+      `rotation_period must be ${shortestPeriodSeconds} seconds or more: the key before has to be removed first; 0: no rotation`,
     );
   }
 }

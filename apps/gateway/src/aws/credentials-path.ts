@@ -3,9 +3,10 @@ import { httpCredential, idempotencyKey, InvalidRequest } from '#libs/contracts'
 import { z } from 'zod';
 import { withData } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, type EngineRequest, operation } from '../api/api-path.js';
-import { IssuerClient, type IssueWish } from '../issuer-client.js';
+import { IssuerClient } from '../issuer-client.js';
 import { notReadyWarning, ttlCutWarning } from '../lease-texts.js';
 import { boolField, durationField, stringField } from '../wire/fields.js';
+import { parametersFor } from './parameters.js';
 import { rolePattern } from './roles-path.js';
 
 /** What a credential is asked for with. */
@@ -73,7 +74,7 @@ export class CredentialsPath implements ApiPart<EngineRequest<unknown>> {
         mfaCode: fields.mfa_code,
         ready: fields.ready,
         idempotencyKey: checkedKey(request.idempotencyKey),
-        parameters: caller.acl.isRoot ? undefined : within(sent),
+        parameters: parametersFor(caller, sent),
         wrapTtlMs: request.wrapTtlMs,
       },
       caller,
@@ -100,15 +101,4 @@ function checkedKey(header: string | undefined): string | undefined {
   const key = idempotencyKey.safeParse(header);
   if (!key.success) throw new InvalidRequest(key.error.issues[0]!.message);
   return key.data;
-}
-
-/** What an issuer's policies look at, in bytes: brokers refuse messages without bounds. */
-const longestParameters = 64 * 1024;
-
-/** @throws InvalidRequest for more than an issuer is sent. */
-export function within(sent: Record<string, unknown>): IssueWish['parameters'] {
-  if (Buffer.byteLength(JSON.stringify(sent)) > longestParameters) {
-    throw new InvalidRequest(`a request for credentials may bring ${longestParameters} bytes of parameters at most`);
-  }
-  return sent as IssueWish['parameters'];
 }

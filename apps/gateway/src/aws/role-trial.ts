@@ -7,7 +7,8 @@ import { IssuerClient } from '../issuer-client.js';
 import { ttlCutWarning } from '../lease-texts.js';
 import { TakeBack } from '../sys/take-back.js';
 import { stringField } from '../wire/fields.js';
-import { within, wish } from './credentials-path.js';
+import { wish } from './credentials-path.js';
+import { parametersFor } from './parameters.js';
 import { rolePattern } from './roles-path.js';
 
 // Nobody is given what is tried, so there is nothing to be ready.
@@ -62,7 +63,7 @@ export class RoleTrial implements ApiPart<EngineRequest<unknown>> {
         roleArn: fields.role_arn,
         roleSessionName: fields.role_session_name,
         mfaCode: fields.mfa_code,
-        parameters: caller.acl.isRoot ? undefined : within(sent),
+        parameters: parametersFor(caller, sent),
         wrapTtlMs: request.wrapTtlMs,
       },
       caller,

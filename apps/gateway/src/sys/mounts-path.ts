@@ -1,6 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { setTimeout as after } from 'node:timers/promises';
+import { Inject, Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
-import { type Mount, Mounts, type MountTuning, type MountWrite, systemMaxTtlSeconds } from '#libs/roles';
+import { LEASE_TIMING, type LeaseTiming } from '#libs/leases';
+import { type Mount, Mounts, type MountTuning, type MountWrite, Rotations, systemMaxTtlSeconds } from '#libs/roles';
 import { z } from 'zod';
 import { doneOrGoingOn, withFlatData, noContent } from '../api/answers.js';
 import { type ApiAnswer, type ApiPart, type ApiPath, operation, type TokenRequest } from '../api/api-path.js';
@@ -71,6 +73,8 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
   constructor(
     private readonly mounts: Mounts,
     private readonly takeBack: TakeBack,
+    private readonly rotations: Rotations,
+    @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
   ) {}
 
   paths(): ApiPath<TokenRequest<unknown>>[] {
@@ -101,7 +105,7 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
         synopsis: 'Mount an engine, look at it, or take it down.',
         description:
           'Taking it down revokes every lease under it first; while AWS refuses one of them the mount stays, answers\n' +
-          'nothing, and can be taken down again.',
+          'nothing, and can be taken down again. The keys of its static roles are removed.',
         operations: {
           read: operation(z.object({}), ({ params }) => this.read(slashed(params.path!)), withFlatData(mountShown)),
           update: operation(mountBody, ({ params, fields }) => this.create(slashed(params.path!), fields), noContent),
@@ -164,11 +168,30 @@ export class MountsPath implements ApiPart<TokenRequest<unknown>> {
   private async remove(path: string): Promise<ApiAnswer | void> {
     const mount = await this.mounts.taint(path);
     if (!mount) return;
+    await this.rotations.endUnmounted();
     const unfinished = await this.takeBack.now({ mountId: mount.id }, 'unmounted');
     if (unfinished) return unfinished;
     await this.mounts.removeEnded();
+    return this.removeKeys(mount);
+  }
+
+  /** Keys of static roles, and of a rotation under way: removed by the issuers, and no reason for the mount to stay. */
+  private async removeKeys({ id }: Mount): Promise<ApiAnswer | void> {
+    const until = performance.now() + this.timing.syncOneMs;
+    for (;;) {
+      const left = await this.rotations.leftToUndo(id);
+      if (left === 0) return;
+      if (performance.now() > until) {
+        const warning = `still removing the keys of ${left} static roles or rotations; it continues by itself`;
+        return { status: 202, data: null, warnings: [warning] };
+      }
+      await after(lookEveryMs);
+    }
   }
 }
+
+/** Between two looks at what is waited for, milliseconds. */
+const lookEveryMs = 100;
 
 function hasNoVersions(type: string): InvalidRequest {
   return new InvalidRequest(`secrets engine "${type}" does not allow setting a version`);

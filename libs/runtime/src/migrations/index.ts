@@ -14,6 +14,7 @@ import { Audit1764800000000 } from './1764800000000-audit.js';
 import { Wrapping1764900000000 } from './1764900000000-wrapping.js';
 import { Uses1764950000000 } from './1764950000000-uses.js';
 import { SessionTokens1765000000000 } from './1765000000000-session-tokens.js';
+import { Rotation1765100000000 } from './1765100000000-rotation.js';
 import { AccountIdentities1765200000000 } from './1765200000000-account-identities.js';
 import { MountMoves1765300000000 } from './1765300000000-mount-moves.js';
 
@@ -35,6 +36,7 @@ export const migrations = [
   Wrapping1764900000000,
   Uses1764950000000,
   SessionTokens1765000000000,
+  Rotation1765100000000,
   AccountIdentities1765200000000,
   MountMoves1765300000000,
 ];

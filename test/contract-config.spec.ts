@@ -2,8 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { everything } from './support/everything.js';
 import { World } from './support/world.js';
 
-const noRotation =
-  'error registering rotation job: rotation manager capabilities not supported in Vault community edition';
+const noSchedule = 'rotation_schedule and rotation_window are not supported: give a rotation_period, or neither';
 const policy = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*"}}';
 
 describe('the configuration of an engine', () => {
@@ -96,9 +95,11 @@ describe('the configuration of an engine', () => {
       expect((await read('config/root')).max_retries).toBe(-1);
     });
 
-    it('keeps and shows what needs no rotation and no federation to be true', async () => {
-      await write('config/root', { identity_token_ttl: '30m', disable_automated_rotation: true });
+    it('keeps and shows what needs no federation to be true, and how its key is rotated', async () => {
+      const rotation = { rotation_period: '24h', disable_automated_rotation: true };
+      await write('config/root', { identity_token_ttl: '30m', ...rotation });
       const kept = { identity_token_ttl: 1800, disable_automated_rotation: true };
+      expect(await read('config/root')).toMatchObject({ ...kept, rotation_period: 86_400 });
       expect(await read('config/root')).toMatchObject(kept);
       await write('config/root', { region: 'eu-west-1', rotation_policy: '', rotation_period: 0, rotation_window: '' });
       expect(await read('config/root')).toMatchObject({ ...kept, rotation_policy: '', rotation_period: 0 });
@@ -148,11 +149,13 @@ describe('the configuration of an engine', () => {
       ],
       [{ rotation_period: 60, rotation_window: 60 }, 'rotation_window does not apply to period'],
       [{ rotation_window: 60 }, 'cannot use rotation_window without rotation_schedule'],
-      [{ rotation_period: 60 }, noRotation],
-      [{ rotation_period: '24h', disable_automated_rotation: true }, noRotation],
-      [{ rotation_schedule: '0 */6 * * 1-5' }, noRotation],
-      [{ rotation_schedule: '@daily', rotation_window: 3600 }, noRotation],
-      [{ rotation_schedule: 'TZ=Europe/Berlin 30 4 1,15 JAN-jun sun' }, noRotation],
+      [
+        { rotation_period: 59 },
+        'rotation_period must be 60 seconds or more: the key before has to be removed first; 0: no rotation',
+      ],
+      [{ rotation_schedule: '0 */6 * * 1-5' }, noSchedule],
+      [{ rotation_schedule: '@daily', rotation_window: 3600 }, noSchedule],
+      [{ rotation_schedule: 'TZ=Europe/Berlin 30 4 1,15 JAN-jun sun' }, noSchedule],
       [
         { rotation_schedule: 'every day' },
         'failed to parse provided rotation_schedule: expected exactly 5 fields, found 2',
@@ -161,10 +164,7 @@ describe('the configuration of an engine', () => {
         { rotation_schedule: '60 * * * *' },
         'failed to parse provided rotation_schedule: the minute field must hold values from 0 to 59',
       ],
-      [
-        { rotation_policy: 'weekly' },
-        'rotation_policy is not supported, since root keys are not rotated automatically: leave it empty',
-      ],
+      [{ rotation_policy: 'weekly' }, 'rotation_policy is not supported: leave it empty'],
       [
         { role_arn: 'arn:aws:iam::000000000000:role/web' },
         'web identity federation is not supported: leave role_arn and identity_token_audience empty',

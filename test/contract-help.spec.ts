@@ -29,10 +29,14 @@ describe('help', () => {
       String.raw`    ^config/accounts/(?P<account_id>\w+)$`,
       '    ^config/lease$',
       '    ^config/root$',
+      '    ^config/rotate-root$',
       '    ^roles$',
       String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)$`,
       String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)/trial$`,
       String.raw`    ^roles/(?P<name>\w(([\w-.@]+)?\w)?)/validate$`,
+      String.raw`    ^static-creds/(?P<name>\w(([\w-.@]+)?\w)?)$`,
+      '    ^static-roles$',
+      String.raw`    ^static-roles/(?P<name>\w(([\w-.@]+)?\w)?)$`,
     ]);
     expect((await help('team/aws/')).body.help).toBe(text);
   });

@@ -14,6 +14,7 @@ import {
   seedAssumeRolePolicy,
   seedFederationPolicy,
   seedRootPolicy,
+  seedRotationPolicy,
   seedTrustPolicy,
 } from '../apps/simulator/src/index.js';
 import { startSystem } from '../apps/standalone/src/system.js';
@@ -133,6 +134,7 @@ describe('a secret', () => {
     await http.must(200, 'GET', 'auth/token/lookup-self');
     await journeyOfTokens();
     await journeyOfAccounts();
+    await journeyOfKeys();
     await http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: leaseId, sync: true });
 
     // The ways of failure write more than the others.
@@ -245,6 +247,12 @@ describe('a secret', () => {
     faults.clear();
     await http.must(204, 'PUT', 'sys/leases/revoke-force/aws');
     await eventually(async () => (await world.leases()).every((row) => row.state === 'ended'), 20_000);
+    // Half way, when everything is looked at: tried, and then nobody goes on with it.
+    const trying = faults.hold('GetCallerIdentity', 'before');
+    await world.database.query(`update static_roles set next_rotation_at = now() where name = 'kept'`);
+    await trying.reached;
+    await world.database.query(`update rotations set claim_id = gen_random_uuid(), due_at = now() + interval '1 hour'`);
+    trying.release();
     // Kept for who asks again, when everything is looked at.
     for (const path of ['aws/creds/both', 'aws/sts/both']) await http.must(200, 'GET', path, undefined, keyed);
   }
@@ -272,6 +280,34 @@ describe('a secret', () => {
       const { body: lent } = await http.must(200, 'GET', 'aws/creds/elsewhere?ready=true');
       await http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: lent.lease_id, sync: true });
     }
+  }
+
+  /** Kept, rotated, refused, and lost on the way. */
+  async function journeyOfKeys(): Promise<void> {
+    const { http, simulator } = world;
+    const { faults } = simulator;
+    const account = simulator.account();
+    account.putUserPolicy(account.existingUser('leasehold-root'), 'rotate', seedRotationPolicy());
+    for (const role of ['kept', 'lost']) {
+      account.createUser(`vault-of-${role}`);
+      if (role === 'lost') faults.loseReply({ action: 'CreateAccessKey', userName: 'vault-of-lost', times: 1 });
+      await http.must(200, 'POST', `aws/static-roles/${role}`, {
+        username: `vault-of-${role}`,
+        rotation_period: 60,
+      });
+      await http.must(200, 'GET', `aws/static-creds/${role}`);
+    }
+    await world.database.query('update static_roles set next_rotation_at = now()');
+    faults.fail({ action: 'CreateAccessKey', userName: 'leasehold-root', code: 'AccessDenied', status: 403, times: 1 });
+    await http.must(500, 'POST', 'aws/config/rotate-root');
+    faults.loseReply({ action: 'CreateAccessKey', userName: 'leasehold-root', times: 1 });
+    await http.must(200, 'POST', 'aws/config/rotate-root');
+    await eventually(async () => {
+      const { rows } = await world.database.query(
+        `select 1 from rotations union all select 1 from static_roles where next_rotation_at <= now()`,
+      );
+      return rows.length === 0;
+    }, 20_000);
   }
 
   /** Tokens and secret ids are made and shown once. */
@@ -473,7 +509,13 @@ describe('a secret', () => {
   it('is in no table, in no form', async () => {
     const places = await tables();
     const names = new Set(places.map(({ name }) => name));
-    for (const name of ['public.tokens.hash', 'public.root_configs.sealed_secret_key', 'public.leases.end_reason']) {
+    for (const name of [
+      'public.tokens.hash',
+      'public.root_configs.sealed_secret_key',
+      'public.static_roles.sealed_secret_key',
+      'public.rotations.sealed_secret_key',
+      'public.leases.end_reason',
+    ]) {
       expect(names).toContain(name);
     }
     expect(findSecrets(secrets(), places)).toEqual([]);
@@ -647,6 +689,11 @@ describe('a secret', () => {
 
   it('leaves nothing behind when all is over', async () => {
     await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
+    const account = world.simulator.account();
+    for (const role of ['kept', 'lost']) {
+      await world.http.must(204, 'DELETE', `aws/static-roles/${role}`);
+      account.deleteUser(account.existingUser(`vault-of-${role}`));
+    }
     await comesToRest(world);
   });
 });

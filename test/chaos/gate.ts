@@ -3,7 +3,7 @@ import { eventually } from '../support/world.js';
 
 /** What commits are stopped at: a change of one table that fits an SQL condition on `new` (and `old`). */
 export interface Change {
-  table?: 'leases' | 'mounts' | 'outbox' | 'idempotent_answers';
+  table?: 'leases' | 'mounts' | 'outbox' | 'idempotent_answers' | 'rotations';
   on: 'insert' | 'update' | 'delete';
   when: string;
 }
@@ -13,16 +13,16 @@ const waiting = `select pid from pg_locks join pg_stat_activity using (pid)
   where locktype = 'advisory' and objid = ${key} and not granted`;
 
 /**
- * A gate before the commit of a change: a deferred trigger, which runs when all statements of the transaction have run, and
+ * A gate before the commit of a change, or of any of several: a deferred trigger, which runs when all statements of the transaction have run, and
  * waits for a lock that is held here. The service behind it can be killed there; then its commit stands, or is lost.
  */
 export class Gate {
   private constructor(
     private readonly client: pg.Client,
-    private readonly table: string,
+    private readonly triggers: { name: string; table: string }[],
   ) {}
 
-  static async before(databaseUrl: string, { table = 'leases', on, when }: Change): Promise<Gate> {
+  static async before(databaseUrl: string, ...changes: Change[]): Promise<Gate> {
     const client = new pg.Client({ connectionString: databaseUrl, application_name: 'chaos' });
     await client.connect();
     await client.query(`select pg_advisory_lock(${key})`);
@@ -30,16 +30,20 @@ export class Gate {
       `create or replace function chaos_gate() returns trigger language plpgsql as $$
        begin perform pg_advisory_xact_lock(${key}); return null; end $$`,
     );
-    await client.query(
-      `create constraint trigger chaos_gate after ${on} on ${table} deferrable initially deferred
-       for each row when (${when}) execute function chaos_gate()`,
-    );
-    return new Gate(client, table);
+    const triggers = changes.map(({ table = 'leases' }, nth) => ({ name: `chaos_gate_${nth}`, table }));
+    for (const [nth, { on, when }] of changes.entries()) {
+      const { name, table } = triggers[nth]!;
+      await client.query(
+        `create constraint trigger ${name} after ${on} on ${table} deferrable initially deferred
+         for each row when (${when}) execute function chaos_gate()`,
+      );
+    }
+    return new Gate(client, triggers);
   }
 
-  /** Resolves when a commit stands before it. */
-  async reached(withinMs: number): Promise<void> {
-    await eventually(async () => (await this.client.query(waiting)).rows.length > 0, withinMs);
+  /** Resolves when a commit stands before it, or so many. */
+  async reached(withinMs: number, commits = 1): Promise<void> {
+    await eventually(async () => (await this.client.query(waiting)).rows.length >= commits, withinMs);
   }
 
   /** Lets the commits happen, whether somebody still waits for them or not. */
@@ -62,7 +66,7 @@ export class Gate {
 
   private async open(): Promise<void> {
     await this.client.query(`select pg_advisory_unlock(${key})`);
-    await this.client.query(`drop trigger chaos_gate on ${this.table}`);
+    for (const { name, table } of this.triggers) await this.client.query(`drop trigger ${name} on ${table}`);
     await this.client.end();
   }
 }

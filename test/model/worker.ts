@@ -2,8 +2,9 @@ import type { INestApplicationContext, Type } from '@nestjs/common';
 import { getQueueToken } from '@nestjs/bullmq';
 import { AwsAccount } from '#libs/aws';
 import { alarmQueue } from '#libs/contracts';
-import { Accepting, type Lease } from '#libs/leases';
+import { Accepting, Heartbeat, type Lease } from '#libs/leases';
 import { DataSource, type QueryRunner } from 'typeorm';
+import { RotationSweep } from '../../apps/issuer/src/rotation-sweep.js';
 import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
 import { EventRelay } from '../../apps/revoker/src/event-relay.js';
 import { RevokeLease } from '../../apps/revoker/src/revoke-lease.js';
@@ -131,9 +132,8 @@ export class Worker {
   private async stopClockwork(kind: 'issuer' | 'revoker'): Promise<void> {
     const queue = this.context.get<{ addBulk: unknown }>(getQueueToken(alarmQueue), { strict: false });
     queue.addBulk = () => Promise.resolve([]);
-    if (kind === 'issuer') return;
-    for (const room of [AlarmProcessor, EventRelay, Sweep])
-      await this.get<{ onModuleDestroy(): Promise<void> }>(room).onModuleDestroy();
+    const rooms = kind === 'issuer' ? [Heartbeat, RotationSweep] : [Heartbeat, AlarmProcessor, EventRelay, Sweep];
+    for (const room of rooms) await this.get<{ onModuleDestroy(): Promise<void> }>(room).onModuleDestroy();
   }
 
   /** What it takes back goes on by itself, whoever said that it is due. */

@@ -4,16 +4,19 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import {
   acceptLease,
+  deleteStaticRole,
   issueLease,
   newIssuerKeys,
   openAnswer,
   parseIssuerPublicKey,
   renewLease,
   revokeLease,
+  rotateRoot,
   type SealedCommand,
   sealCommand,
   tryRole,
   withdrawLease,
+  writeStaticRole,
 } from '#libs/contracts';
 import fc from 'fast-check';
 import type { Fleet } from '../../apps/cluster/src/fleet.js';
@@ -49,7 +52,17 @@ const commands = Object.values(document.components.messages).flatMap(({ name, pa
   return content ? [{ name, body: content.properties!.body! }] : [];
 });
 
-const doors = [issueLease, tryRole, acceptLease, withdrawLease, renewLease, revokeLease];
+const doors = [
+  issueLease,
+  tryRole,
+  acceptLease,
+  withdrawLease,
+  renewLease,
+  revokeLease,
+  rotateRoot,
+  writeStaticRole,
+  deleteStaticRole,
+];
 
 /** Whether the door that it is for takes it, from who has this token. */
 function isPastTheDoor(hostile: Hostile, token: string): boolean {

@@ -4,13 +4,24 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { acceptLease, issueLease, renewLease, revokeLease, tryRole, withdrawLease } from '#libs/contracts';
+import {
+  acceptLease,
+  deleteStaticRole,
+  issueLease,
+  renewLease,
+  revokeLease,
+  rotateRoot,
+  tryRole,
+  withdrawLease,
+  writeStaticRole,
+} from '#libs/contracts';
 import { seedTrustPolicy } from '../../apps/simulator/src/index.js';
 import { AmqpWorld, role, keys, namespace } from '../support/amqp-world.js';
 import { brokerLine, type BrokerOwner } from '../support/broker-owner.js';
 import { everything } from '../support/everything.js';
 import { comesToRest, writeRole } from '../support/lease-life.js';
 import { otherToken } from '../support/other-token.js';
+import { keysOf, mountRooted, rootKeyOf, rotationsRest } from '../support/rotation.js';
 import { giveTokens } from '../support/tokens.js';
 import { eventually, type World } from '../support/world.js';
 
@@ -129,6 +140,21 @@ describe('over AMQP', () => {
     });
   });
 
+  describe('a root key', () => {
+    it('is rotated once for a command, however often that is delivered', async () => {
+      const mount = await mountRooted(world, 'rotated');
+      const removal = world.simulator.faults.hold('DeleteAccessKey', 'before', { userName: mount.userName });
+      const command = { id: randomUUID(), mount: 'rotated/' };
+      const reply = await ask<{ accessKeyId: string }>(rotateRoot.pattern, command);
+      expect(reply).toEqual({ accessKeyId: await rootKeyOf(world, mount), inUse: true });
+      expect(await ask(rotateRoot.pattern, command)).toEqual(reply);
+      await expect(client().rotateRoot('rotated')).rejects.toMatchObject({ code: 'unavailable', retryAfterSeconds: 1 });
+      removal.release();
+      await rotationsRest(world);
+      expect(keysOf(world, mount.userName)).toEqual([reply.accessKeyId]);
+    });
+  });
+
   describe('the token', () => {
     it.each(['', 'hvs.wrong'])('is checked by the issuer itself, for every command: %j', async (token) => {
       const { leaseId, ...lent } = await issue(client());
@@ -139,6 +165,9 @@ describe('over AMQP', () => {
         [withdrawLease.pattern, { commandId: randomUUID() }],
         [renewLease.pattern, { leaseId }],
         [revokeLease.pattern, { leaseId }],
+        [rotateRoot.pattern, { mount: 'aws/' }],
+        [writeStaticRole.pattern, { mount: 'aws/', role: 'x', username: 'x', rotationPeriodSeconds: 60 }],
+        [deleteStaticRole.pattern, { mount: 'aws/', role: 'x' }],
       ];
       for (const [pattern, body] of commands) {
         await expect(ask(pattern, { ...body, token })).rejects.toMatchObject({ code: 'permission_denied' });

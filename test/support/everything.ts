@@ -4,8 +4,10 @@ import type { World } from './world.js';
 const tables = {
   mounts: '*',
   mount_moves: '*',
-  root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at',
+  root_configs: 'mount_id, version, settings, sealed_secret_key, superseded_at, rotates_at',
   account_identities: '*',
+  static_roles: '*',
+  rotations: 'id, mount_id, static_role, state, old_key_id, new_key_id',
   roles: '*',
   tokens: '*',
   wrapped_answers: '*',

@@ -37,7 +37,7 @@ export function keysInAws(world: World): string[] {
   return world.simulator
     .account()
     .users()
-    .filter((user) => user.name !== 'leasehold-root')
+    .filter((user) => !user.name.startsWith('leasehold-root'))
     .flatMap((user) => user.accessKeys.map((key) => key.id))
     .sort();
 }

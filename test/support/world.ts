@@ -30,6 +30,9 @@ export const quickTiming: LeaseTiming = leaseTimingSchema.parse({
   unansweredRetryMs: 200,
   syncOneMs: 5_000,
   syncManyMs: 10_000,
+  retireAfterMs: 300,
+  heartbeatEveryMs: 100,
+  workerTimeoutMs: 1_500,
 });
 
 export interface WorldOptions {
@@ -146,7 +149,7 @@ export class World {
       .account()
       .users()
       .map((user) => user.name)
-      .filter((name) => name !== 'leasehold-root');
+      .filter((name) => !name.startsWith('leasehold-root'));
   }
 
   /** The rows of all leases, oldest first. */

@@ -66,4 +66,23 @@ describe('a connection to PostgreSQL', () => {
     expect(await source.query('select 1 as one')).toEqual([{ one: 1 }]);
     await app.close();
   });
+
+  it('plans a statement once, and goes on when a migration has changed what that gives', async () => {
+    const app = await NestFactory.createApplicationContext(
+      { module: class {}, imports: [databaseModule({ url }, 1)] },
+      { logger: false },
+    );
+    const source = app.get(DataSource);
+    const prepared = () =>
+      source.query(`select count(*)::int as n from pg_prepared_statements where statement ~ 'kept'`);
+    await source.query('create table kept (id integer)');
+    await source.query('insert into kept values ($1)', [1]);
+    for (const id of [1, 2, 1]) await source.query('select * from kept where id = $1', [id]);
+    expect(await prepared()).toEqual([{ n: 2 }]);
+
+    await source.query(`alter table kept add column name text`);
+    await expect(source.query('select * from kept where id = $1', [1])).rejects.toThrow('cached plan');
+    expect(await source.query('select * from kept where id = $1', [1])).toEqual([{ id: 1, name: null }]);
+    await app.close();
+  });
 });

@@ -1,26 +1,15 @@
 import { TypeOrmModule } from '@nestjs/typeorm';
 import type { DynamicModule } from '@nestjs/common';
 import { Unavailable } from '#libs/contracts';
-import pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { type Reached, refuseUntrusted } from './connections.js';
+import { DatabaseClient } from './database-client.js';
 import { migrations } from './migrations/index.js';
 import { StartRefused } from './start-refused.js';
 
 /** Longest wait for a connection and for an answer, milliseconds: a caller hears of a lost database, it never hangs. */
 const connectsWithinMs = 3_000;
 const answersWithinMs = 15_000;
-
-/**
- * A connection whose loss never ends the process. TypeORM listens for its errors from a moment after it has been given it, and
- * one that breaks in that moment, as at a failover, would be an event that nobody hears. The next statement tells of it.
- */
-class SurvivableClient extends pg.Client {
-  constructor(config?: pg.ClientConfig) {
-    super(config);
-    this.on('error', () => undefined);
-  }
-}
 
 function options({ url, tls }: Reached, poolSize: number): DataSourceOptions {
   return {
@@ -89,7 +78,7 @@ export function databaseModule(database: Reached, poolSize = 10): DynamicModule 
     useFactory: () => ({
       ...options(database, poolSize),
       autoLoadEntities: true,
-      extra: { query_timeout: answersWithinMs, Client: SurvivableClient },
+      extra: { query_timeout: answersWithinMs, Client: DatabaseClient },
       retryAttempts: Number.MAX_SAFE_INTEGER,
       retryDelay: 1_000,
       verboseRetryLog: true,

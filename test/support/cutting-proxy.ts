@@ -17,6 +17,7 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const marks = new Map<string, number>();
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
+    const asked = statementsOf();
     let losesNextAnswer = false;
     for (const [socket, other] of [
       [client, upstream],
@@ -30,8 +31,9 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
       });
     }
     client.on('data', (chunk) => {
+      const statements = asked(chunk);
       for (const [text, left] of marks) {
-        if (left === 0 || !chunk.includes(text)) continue;
+        if (left === 0 || !statements.some((statement) => statement.includes(text))) continue;
         marks.set(text, left - 1);
         losesNextAnswer = true;
       }
@@ -55,5 +57,35 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
       for (const socket of sockets) socket.destroy();
       await closed;
     },
+  };
+}
+
+/**
+ * Reads what a client sends on one connection (PostgreSQL's protocol, version 3): of each piece, the statements that it has
+ * executed, those that were named before among them.
+ */
+function statementsOf(): (chunk: Buffer) => string[] {
+  const named = new Map<string, string>();
+  let rest = Buffer.alloc(0);
+  // The first message has no type.
+  let typeBytes = 0;
+  return (chunk) => {
+    const found: string[] = [];
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= typeBytes + 4) {
+      const end = typeBytes + rest.readUInt32BE(typeBytes);
+      if (rest.length < end) break;
+      const type = typeBytes === 0 ? '' : String.fromCharCode(rest[0]!);
+      const [first = '', second = ''] = rest
+        .subarray(typeBytes + 4, end)
+        .toString('latin1')
+        .split('\0', 2);
+      if (type === 'Q') found.push(first);
+      if (type === 'P') named.set(first, second);
+      if (type === 'B') found.push(named.get(second) ?? '');
+      rest = rest.subarray(end);
+      typeBytes = 1;
+    }
+    return found;
   };
 }

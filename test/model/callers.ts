@@ -62,16 +62,23 @@ export class Callers {
   /** Of the token that all of them have. */
   private tokenId = '';
   private tokenEnded = false;
+  /** Leases whose acceptance was on its way before token or mount had ended. */
+  private acceptedInTime = new Set<string>();
 
   constructor(
     private readonly crew: Crew,
     private readonly chronicle: Chronicle,
     private readonly options: SystemOptions,
-  ) {}
+  ) {
+    crew.accepts = (leaseIds) => {
+      if (!this.tokenEnded && !this.mount.ended) for (const id of leaseIds) this.acceptedInTime.add(id);
+    };
+  }
 
   /** Nobody has asked for anything. */
   begin(mount: Mounted, tokenId: string): void {
     Object.assign(this, { askers: [], holdings: [], unknown: new Set(), tokenEnded: false, mount, tokenId });
+    this.acceptedInTime.clear();
   }
 
   /** Commands whose callers have left, and that was recorded. */
@@ -139,8 +146,10 @@ export class Callers {
       }
       if (!gateway.isAlive()) return;
       this.unknown.delete(leaseId);
-      // What ends is committed in a step of its own, so that it was known when this one was taken.
-      if ((this.tokenEnded || this.mount.ended) && !this.crew.answersWereLost)
+      // What ends is committed in a step of its own, so that it was known when an acceptance was taken, but for one that stood
+      // before a lock by then: what it gave out goes the way of all that the ended token or mount has.
+      const isLate = (this.tokenEnded || this.mount.ended) && !this.acceptedInTime.has(leaseId);
+      if (isLate && !this.crew.answersWereLost)
         this.chronicle.violated(`${leaseId} was handed over after its token or mount had ended`);
       this.holdings.push({
         leaseId,

@@ -14,6 +14,8 @@ const inReserve = 3;
 export class Crew {
   /** PostgreSQL took a statement, and the connection broke instead of an answer: an error of no code may follow. */
   answersWereLost = false;
+  /** Hears of acceptances that are on their way. */
+  accepts: (leaseIds: string[]) => void = () => undefined;
   private lostAnswers = 0;
   private readonly workers: Record<Kind, Worker[]> = { issuer: [], revoker: [] };
   private readonly reserve: Record<Kind, Worker[]> = { issuer: [], revoker: [] };
@@ -36,6 +38,7 @@ export class Crew {
     const ears: Ears = {
       losesAnswer: () => crew.losesAnswer(),
       dies: (worker, arrives) => crew.replace(worker, arrives),
+      accepts: (leaseIds) => crew.accepts(leaseIds),
       failed: (worker, name, error) => crew.ended(worker, name, error),
     };
     for (const kind of kinds) {

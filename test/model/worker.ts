@@ -23,6 +23,8 @@ export interface Ears {
   losesAnswer(): boolean;
   /** Its end has come. @returns false when it must live on */
   dies(worker: Worker, arrives: boolean): boolean;
+  /** Acceptances of these leases are on their way to PostgreSQL, where they may stand before a lock. */
+  accepts(leaseIds: string[]): void;
   /** Something that it does by itself ended in an error. */
   failed(worker: Worker, name: string, error: unknown): void;
 }
@@ -167,16 +169,18 @@ export class Worker {
     source.createQueryRunner = (mode) => {
       const runner: QueryRunner = create(mode);
       const query = runner.query.bind(runner) as (...given: unknown[]) => Promise<unknown>;
-      runner.query = (...given: [string, ...unknown[]]) => this.statement(given[0], () => query(...given)) as never;
+      runner.query = (...given: [string, ...unknown[]]) =>
+        this.statement(given[0], given[1] as unknown[], () => query(...given)) as never;
       return runner;
     };
   }
 
-  private async statement(sql: string, run: () => Promise<unknown>): Promise<unknown> {
+  private async statement(sql: string, values: unknown[], run: () => Promise<unknown>): Promise<unknown> {
     if (/^rollback/i.test(sql) || !this.interleaving.isOurs()) return run();
     if (!this.alive) throw dead();
     const isWrite = writes.test(sql);
     if (isWrite) await this.turn(sql);
+    if (sql.startsWith('with accepted as')) this.ears.accepts(values[0] as string[]);
     const result = await this.interleaving.statement(run);
     if (!this.alive) throw dead();
     if (isWrite && this.ears.losesAnswer()) throw new Error('Connection terminated unexpectedly');

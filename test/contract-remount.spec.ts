@@ -245,6 +245,29 @@ describe('moving a mount to another path', () => {
     await comesToRest(world);
   });
 
+  it('takes nothing back of what is lent once it is over, however late its server asks for the leases', async () => {
+    const { from, to } = await mounted();
+    // The mount has lent nothing, so that a sweep ends the move before its server has asked for any lease.
+    await world.database.query(
+      `create function wait_before_asking() returns trigger language plpgsql as $$ begin
+         if current_query() like 'update leases set state = ''ended''%' then perform pg_advisory_xact_lock(7); end if;
+         return null;
+       end $$;
+       create trigger asks_late before update on leases for each statement execute function wait_before_asking()`,
+    );
+    const lent = await whileLocked(world, 'select pg_advisory_xact_lock(7)', async () => {
+      const moving = move(from, to);
+      await someoneWaits(world);
+      await eventually(async () => (await call('GET', `sys/mounts/${to}`)).status === 200);
+      return { ...(await lend(to)), moving };
+    });
+    await comesTo(await lent.moving, 'success');
+    await world.database.query('drop function wait_before_asking cascade');
+    expect(await rowOf(world, lent.leaseId)).toMatchObject({ state: 'active', end_reason: null });
+    expect([await isThere(lent), await world.whoIs(lent.keys)]).toEqual([true, expect.stringContaining(':user/')]);
+    await world.http.must(204, 'PUT', `sys/leases/revoke-prefix/${to}`);
+  });
+
   it('goes on when its server dies before the leases are asked for, and after', async () => {
     const [one, other] = [await mounted(), await mounted()];
     for (const { from } of [one, other]) await lend(from);

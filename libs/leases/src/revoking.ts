@@ -6,8 +6,12 @@ import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
 
-/** Which leases to take back: one, all below a prefix of whole path segments, all of a mount, or all living ones of tokens. */
-export type Which = { leaseId: string } | { prefix: string } | { mountId: string } | { tokenIds: string[] };
+/**
+ * Which leases to take back: one, all below a prefix of whole path segments, all of a mount, for a move of it those that it has
+ * while the move is under way, or all living ones of tokens.
+ */
+export type Which =
+  { leaseId: string } | { prefix: string } | { mountId: string; moveId?: string } | { tokenIds: string[] };
 
 /** How a try to destroy went; the row's next state follows from it in one place. */
 export type Outcome =
@@ -350,7 +354,15 @@ function someOfEachMount<Lease extends { mountId: string }>(leases: Lease[]): Le
 /** The SQL condition and its values; a prefix is one range of the "C"-collated key, since `0` follows `/`. */
 export function conditionOf(which: Which): [string, unknown[]] {
   if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
-  if ('mountId' in which) return [`mount_id = $1`, [which.mountId]];
+  if ('mountId' in which) {
+    const { mountId, moveId } = which;
+    if (moveId === undefined) return [`mount_id = $1`, [mountId]];
+    // Somebody else may have ended the move meanwhile: then the mount serves again, and what it lends is its callers'.
+    return [
+      `mount_id = $1 and exists (select 1 from mount_moves where id = $2::uuid and state = 'in-progress')`,
+      [mountId, moveId],
+    ];
+  }
   if ('tokenIds' in which)
     return [`token_id = any($1) and state in ('issuing', 'offered', 'active')`, [which.tokenIds]];
   const prefix = which.prefix.replace(/\/+$/, '');

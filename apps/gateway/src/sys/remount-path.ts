@@ -60,7 +60,7 @@ export class RemountPath implements ApiPart<TokenRequest<unknown>> {
     const [from, to] = [mountPathIn(fields.from ?? ''), mountPathIn(fields.to ?? '')];
     if (!from || !to) throw new InvalidRequest("both 'from' and 'to' path must be specified as a string");
     const { id, mountId } = await this.moves.begin(from, to);
-    const asked = await this.revoking.ask({ mountId }, 'unmounted');
+    const asked = await this.revoking.ask({ mountId, moveId: id }, 'unmounted');
     await this.moves.noteAsked(id);
     await this.watch.settled(asked, this.timing.syncOneMs);
     await this.moves.finish();

@@ -98,13 +98,14 @@ describe('one mount for many accounts', () => {
   const rowOf = async (leaseId: string) => (await world.leases()).find(({ id }) => id === leaseId);
   const revoke = (leaseId: string) =>
     world.http.must(204, 'PUT', 'sys/leases/revoke', { lease_id: leaseId, sync: true });
-  /** Has old root keys forgotten which no lease needs. */
+  /** Has old root keys forgotten which no lease needs: two hours later than whatever was made and written. */
   async function sweepsRootKeys(): Promise<void> {
     const mount = `swept-${randomBytes(4).toString('hex')}`;
     await world.mount(mount);
     await world.http.must(204, 'PUT', `${mount}/config/root`, { region: 'eu-west-1' });
     await world.database.query(
-      `update root_configs set superseded_at = now() - interval '2 hours' where superseded_at is not null`,
+      `update root_configs set superseded_at = superseded_at - interval '2 hours';
+       update leases set created_at = created_at - interval '2 hours'`,
     );
     const left = `select 1 from root_configs join mounts on id = mount_id where path = $1 and superseded_at is not null`;
     await eventually(async () => (await world.database.query(left, [`${mount}/`])).rowCount === 0);
@@ -233,6 +234,17 @@ describe('one mount for many accounts', () => {
       expect(lentIn(payments)).toBe(0);
     });
 
+    it('takes leases back where their AWS was, also after the root names another one', async () => {
+      const lent = await lend('payer');
+      const nowhere = 'http://127.0.0.1:9';
+      await world.http.must(204, 'PUT', 'aws/config/root', { iam_endpoint: nowhere, sts_endpoint: nowhere });
+      await sweepsRootKeys();
+      await revoke(lent.leaseId);
+      expect(lentIn(payments)).toBe(0);
+      await world.http.must(204, 'PUT', 'aws/config/root', { iam_endpoint: '', sts_endpoint: '' });
+      await sweepsRootKeys();
+    });
+
     it('forgets former keys when no lease needs them any more, and not before', async () => {
       const lent = await lend('payer');
       await write(search, byRole);
@@ -287,6 +299,18 @@ describe('one mount for many accounts', () => {
       await eventually(async () => (await formerRoots()) === 0);
       const { accessKeyId, secretAccessKey } = world.root;
       await world.http.must(204, 'PUT', 'aws/config/root', { access_key: accessKeyId, secret_key: secretAccessKey });
+    });
+
+    it('forgets former roots however many leases are made by their successors', async () => {
+      const early = await lend('finder');
+      await world.http.must(204, 'PUT', 'aws/config/root', { max_retries: 2 });
+      await sweepsRootKeys();
+      const late = await lend('finder');
+      expect(await formerRoots()).toBeGreaterThan(0);
+      await revoke(early.leaseId);
+      await eventually(async () => (await formerRoots()) === 0);
+      await revoke(late.leaseId);
+      expect(lentIn(search)).toBe(0);
     });
 
     it('lends neither federation tokens nor sessions of a user, and says so to who writes such a role', async () => {

@@ -48,7 +48,7 @@ export class KeptIdentities {
     };
   }
 
-  /** A role may be assumed by a root that is not today's any more. */
+  /** Former roots too may assume the role; and keys may be of an AWS that today's root has no endpoints of. */
   private async ownWays({ mountId, accountId }: Pick<Lease, 'mountId' | 'accountId'>, roots: OpenedRootConfig[]) {
     const kept = await this.own.openAll(mountId, accountId);
     this.accounts.keepOnlyOwn(
@@ -58,10 +58,22 @@ export class KeptIdentities {
       roots.map((root) => root.version),
     );
     return kept.flatMap((own) =>
-      (own.roleArn === '' ? roots.slice(0, 1) : roots).map((root): Way => ({
+      (own.roleArn === '' ? firstOfEachPlace(roots) : roots).map((root): Way => ({
         root,
         open: () => this.accounts.openOwn({ ...root.settings, ...root }, own),
       })),
     );
   }
+}
+
+/** Of roots that look for AWS in the same place the first: to whoever has keys of its own they are all the same. */
+function firstOfEachPlace(roots: OpenedRootConfig[]): OpenedRootConfig[] {
+  const byPlace = new Map<string, OpenedRootConfig>();
+  for (const root of roots) {
+    const { region, iamEndpoint, stsEndpoint, stsRegion, stsFallbackEndpoints, stsFallbackRegions } = root.settings;
+    const place = [region, iamEndpoint, stsEndpoint, stsRegion, stsFallbackEndpoints, stsFallbackRegions];
+    const name = JSON.stringify(place);
+    if (!byPlace.has(name)) byPlace.set(name, root);
+  }
+  return [...byPlace.values()];
 }

@@ -125,16 +125,17 @@ export class RootConfigs {
   }
 
   /**
-   * Forgets superseded versions whose account no living lease of the mount is in any more, unless they may have to assume the
-   * role by which one of another account is taken back.
+   * Forgets superseded versions whose account no living lease of the mount is in any more, unless one was made in their time by
+   * an identity of its own: they say where its AWS is, and may have to assume its role.
    */
   async forgetUnneeded(): Promise<void> {
     await this.manager.query(
       `delete from root_configs r where superseded_at < now() - interval '1 hour'
          and not exists (select 1 from leases l where l.mount_id = r.mount_id and l.due_at is not null
            and l.credential_type = 'iam_user' and (l.root_version = r.version or l.account_id = r.account_id
-             or exists (select 1 from account_identities i where i.mount_id = l.mount_id and i.version = l.root_version
-               and i.role_arn <> '')))
+             -- What was ordered in a version's time is opened soon after it.
+             or l.created_at < r.superseded_at + interval '1 hour' and exists (
+               select 1 from account_identities i where i.mount_id = l.mount_id and i.version = l.root_version)))
          and not exists (select 1 from static_roles s where s.mount_id = r.mount_id and s.account_id = r.account_id)
          and not exists (select 1 from rotations o where o.mount_id = r.mount_id)`,
     );

@@ -1,5 +1,8 @@
+import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { seedRootPolicy } from '../apps/simulator/src/index.js';
 import { everything } from './support/everything.js';
+import { writeRole } from './support/lease-life.js';
 import { World } from './support/world.js';
 
 const noSchedule = 'rotation_schedule and rotation_window are not supported: give a rotation_period, or neither';
@@ -252,3 +255,60 @@ describe('the configuration of an engine', () => {
     expect([answer.status, answer.body.errors]).toEqual([405, ['1 error occurred:\n\t* unsupported operation\n\n']]);
   });
 });
+
+describe('an engine that works with the role of the machine that it is on', () => {
+  it('notes the role once, however many machines have sessions of it', async () => {
+    let session: Awaited<ReturnType<typeof openSession>>;
+    const world = await World.start({
+      weather: {},
+      surroundings: { ambientCredentials: () => () => Promise.resolve(session) },
+    });
+    try {
+      const trust = JSON.stringify({
+        Version: '2012-10-17',
+        Statement: { Effect: 'Allow', Principal: { AWS: '*' }, Action: 'sts:AssumeRole' },
+      });
+      const account = world.simulator.account();
+      account.createRole('issuer', trust, { policies: { all: seedRootPolicy(account.id) } });
+      const caller = world.simulator.provisionRootIdentity({
+        userName: 'machines',
+        policy: JSON.stringify({
+          Version: '2012-10-17',
+          Statement: { Effect: 'Allow', Action: 'sts:AssumeRole', Resource: '*' },
+        }),
+      });
+      session = await openSession(world.simulator.url, caller, `arn:aws:iam::${account.id}:role/issuer`, 'i-0001');
+      await world.http.must(204, 'POST', 'sys/mounts/aws', { type: 'aws' });
+      await world.http.must(204, 'PUT', 'aws/config/root', { region: 'us-east-1' });
+      await writeRole(world, 'deploy');
+      const noted = async () => {
+        await world.http.must(200, 'GET', 'aws/creds/deploy');
+        return (await world.database.query('select identity_arn, xmin from root_configs')).rows as object[];
+      };
+      const first = await noted();
+      expect(first).toMatchObject([{ identity_arn: `arn:aws:sts::${account.id}:assumed-role/issuer` }]);
+      session = await openSession(world.simulator.url, caller, `arn:aws:iam::${account.id}:role/issuer`, 'i-0002');
+      await world.restart();
+      expect(await noted()).toEqual(first);
+      const federated = { credential_type: 'federation_token', policy_document: policy };
+      const { body } = await world.http.must(400, 'PUT', 'aws/roles/federated', federated);
+      expect(body.errors[0]).toContain('temporary credentials');
+      await world.http.must(204, 'PUT', 'sys/revoke-prefix/aws');
+    } finally {
+      await world.close();
+    }
+  });
+});
+
+/** What a machine with a role is given of it. */
+async function openSession(
+  endpoint: string,
+  credentials: { accessKeyId: string; secretAccessKey: string },
+  RoleArn: string,
+  RoleSessionName: string,
+) {
+  const client = new STSClient({ endpoint, region: 'us-east-1', credentials });
+  const { Credentials } = await client.send(new AssumeRoleCommand({ RoleArn, RoleSessionName }));
+  const { AccessKeyId, SecretAccessKey, SessionToken } = Credentials!;
+  return { accessKeyId: AccessKeyId!, secretAccessKey: SecretAccessKey!, sessionToken: SessionToken! };
+}

@@ -39,7 +39,7 @@ export class RootConfig {
   @Column('text', { name: 'account_id', nullable: true })
   accountId!: string | null;
 
-  /** Who it was seen to be there; null until AWS was asked. */
+  /** Who it was seen to be there, of a role's session the role; null until AWS was asked. */
   @Column('text', { name: 'identity_arn', nullable: true })
   identityArn!: string | null;
 

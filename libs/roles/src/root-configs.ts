@@ -120,8 +120,10 @@ export class RootConfigs {
   /** Notes who a version was seen to be, and in which account. */
   async noteIdentity(config: OpenedRootConfig, { accountId, arn }: { accountId: string; arn: string }): Promise<void> {
     const { mountId, version } = config;
-    if (version === '0' || (config.accountId === accountId && config.identityArn === arn)) return;
-    await this.manager.update(RootConfig, { mountId, version }, { accountId, identityArn: arn });
+    // Machines have a session each of the role that they share: told apart, each would write the row anew whenever it is used.
+    const identityArn = arn.replace(/(:assumed-role\/[^/]+)\/.*$/, '$1');
+    if (version === '0' || (config.accountId === accountId && config.identityArn === identityArn)) return;
+    await this.manager.update(RootConfig, { mountId, version }, { accountId, identityArn });
   }
 
   /**

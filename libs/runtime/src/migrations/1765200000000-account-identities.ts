@@ -24,6 +24,14 @@ export class AccountIdentities1765200000000 implements MigrationInterface {
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    await runner.query(`drop table account_identities`);
+    await runner.query(`
+      do $$ begin
+        if exists (select 1 from account_identities i join leases l on l.mount_id = i.mount_id and l.root_version = i.version
+                   where l.due_at is not null and l.credential_type = 'iam_user') then
+          raise exception 'There are users that only the credentials of config/accounts can take back: revoke their leases first.';
+        end if;
+      end $$;
+      drop table account_identities;
+    `);
   }
 }

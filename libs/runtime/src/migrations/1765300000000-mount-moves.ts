@@ -27,6 +27,9 @@ export class MountMoves1765300000000 implements MigrationInterface {
 
   async down(runner: QueryRunner): Promise<void> {
     await runner.query(`
+      -- To who knows no moves a tainted mount is one that was taken down, whose roles and keys go with its last lease.
+      update mounts set tainted_at = null from mount_moves
+      where mount_moves.mount_id = mounts.id and state = 'in-progress';
       drop table mount_moves;
       alter table mounts drop column path_version;
     `);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { everything } from './support/everything.js';
+import { someoneWaits, whileLocked } from './support/lease-life.js';
 import { World } from './support/world.js';
 
 const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/;
@@ -31,6 +32,17 @@ describe('AppRole', () => {
   };
 
   describe('roles', () => {
+    it('are not made anew by a write of one field that a deletion overtakes', async () => {
+      const lock = `select pg_advisory_xact_lock(hashtext('leasehold app role'))`;
+      const written = await whileLocked(world, lock, async () => {
+        const write = call('POST', `${role}/policies`, { token_policies: 'deploy' });
+        await someoneWaits(world);
+        await world.http.must(204, 'DELETE', role);
+        return { write };
+      });
+      expect([(await written.write).status, (await call('GET', role)).status]).toEqual([404, 404]);
+    });
+
     it('are written, read, listed and deleted', async () => {
       expect((await world.http.must(200, 'GET', role)).body.data).toEqual({
         bind_secret_id: true,

@@ -65,10 +65,27 @@ export class AppRoles {
    * Creates or changes a role.
    * @returns what its writer should know. @throws InvalidRequest before anything is stored.
    */
-  async write(name: string, write: AppRoleWrite, roleId: string | undefined): Promise<string[]> {
+  write(name: string, write: AppRoleWrite, roleId: string | undefined): Promise<string[]> {
+    return this.store(name, write, roleId, () => null);
+  }
+
+  /** Changes a role that is there. @throws NoRoute without one; as `write`. */
+  change(name: string, write: AppRoleWrite, roleId: string | undefined): Promise<string[]> {
+    return this.store(name, write, roleId, () => {
+      throw unknownRole(name);
+    });
+  }
+
+  private store(
+    name: string,
+    write: AppRoleWrite,
+    roleId: string | undefined,
+    whereThereIsNone: () => null,
+  ): Promise<string[]> {
     return this.manager.transaction(async (manager) => {
       await manager.query(`select pg_advisory_xact_lock(hashtext('leasehold app role'))`);
-      const before = await this.findIn(manager, name);
+      // Locked: who deletes it meanwhile deletes what is stored here.
+      const before = (await this.findIn(manager, name, 'for update')) ?? whereThereIsNone();
       const { role, warnings } = writeAppRole(before?.definition ?? null, write);
       const id = roleId ?? before?.roleId ?? randomUUID();
       if (id === '') throw new InvalidRequest('invalid role_id supplied, or failed to generate a role_id');
@@ -229,13 +246,13 @@ export class AppRoles {
 
   private async require(name: string): Promise<StoredRole> {
     const role = await this.find(name);
-    if (!role) throw new NoRoute(`role ${JSON.stringify(name)} does not exist`);
+    if (!role) throw unknownRole(name);
     return role;
   }
 
-  private async findIn(manager: EntityManager, name: string): Promise<StoredRole | null> {
+  private async findIn(manager: EntityManager, name: string, lock: 'for update' | '' = ''): Promise<StoredRole | null> {
     const rows = (await manager.query(
-      `select id, name, role_id as "roleId", definition from app_roles where name = $1`,
+      `select id, name, role_id as "roleId", definition from app_roles where name = $1 ${lock}`,
       [name.toLowerCase()],
     )) as StoredRole[];
     return rows[0] ?? null;
@@ -245,6 +262,10 @@ export class AppRoles {
   private hash(role: StoredRole, secretId: string): Buffer {
     return this.keyring.derive('secret id', [role.id, secretId], 32);
   }
+}
+
+function unknownRole(name: string): NoRoute {
+  return new NoRoute(`role ${JSON.stringify(name)} does not exist`);
 }
 
 function planOf({ name, definition }: StoredRole, entry: SecretId | null): TokenPlan {

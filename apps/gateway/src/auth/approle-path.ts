@@ -312,8 +312,7 @@ export class AppRolePath implements ApiPart<TokenRequest<unknown>> {
 
   /** Writes a role that is there. */
   private async change(name: string, write: AppRoleWrite, roleId?: string): Promise<ApiAnswer | void> {
-    if (!(await this.roles.find(name))) throw new NoRoute(`role ${JSON.stringify(name)} does not exist`);
-    const warnings = await this.roles.write(name, write, roleId);
+    const warnings = await this.roles.change(name, write, roleId);
     if (warnings.length > 0) return { data: null, warnings };
   }
 

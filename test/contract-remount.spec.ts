@@ -225,6 +225,30 @@ describe('moving a mount to another path', () => {
     expect(paths.filter((path) => path === `${from}/` || path === `${to}/`)).toEqual([]);
   });
 
+  it('is given up when the mount is taken down at the same instant', async () => {
+    const { from, to } = await mounted();
+    await world.database.query(
+      `create function wait_before_moving() returns trigger language plpgsql as $$ begin
+         perform pg_advisory_xact_lock(7);
+         return null;
+       end $$;
+       create trigger begins_late before insert on mount_moves for each statement execute function wait_before_moving()`,
+    );
+    const [moving, down] = await whileLocked(world, 'select pg_advisory_xact_lock(7)', async () => {
+      const asked = [call('POST', 'sys/remount', { from, to })];
+      await someoneWaits(world);
+      asked.push(call('DELETE', `sys/mounts/${from}`));
+      await someoneWaits(world, 2);
+      return asked.map((answer) => ({ answer }));
+    });
+    const answers = [await moving!.answer, await down!.answer];
+    await world.database.query('drop function wait_before_moving cascade');
+    expect(answers.map((answer) => answer.status)).toEqual([200, 204]);
+    expect(await standing(answers[0]!.body.data.migration_id as string)).toMatchObject({ status: 'failure' });
+    const paths = Object.keys((await get('sys/mounts')).data);
+    expect(paths.filter((path) => path === `${from}/` || path === `${to}/`)).toEqual([]);
+  });
+
   it('hands nothing over that was ordered under the old path', async () => {
     const { from, to } = await mounted();
     // One is ordered and not opened, and one is opened and not made, when the mount moves.

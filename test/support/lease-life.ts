@@ -95,13 +95,13 @@ export async function whileLocked<T>(world: World, sql: string, during: () => Pr
   }
 }
 
-/** Waits until a statement of the system stands before a lock. */
-export async function someoneWaits(world: World): Promise<void> {
+/** Waits until a statement of the system, or so many, stand before a lock. */
+export async function someoneWaits(world: World, atLeast = 1): Promise<void> {
   await eventually(async () => {
     const { rows } = await world.database.query(
       `select 1 from pg_stat_activity
        where datname = current_database() and application_name = 'leasehold' and wait_event_type = 'Lock'`,
     );
-    return rows.length > 0;
+    return rows.length >= atLeast;
   });
 }

@@ -139,14 +139,20 @@ export class Mounts {
   async taint(path: string): Promise<Mount | null> {
     if (protectedPrefixes.some((prefix) => path.startsWith(prefix)))
       throw new InvalidRequest(`cannot unmount "${path}"`);
-    await this.manager.query(
-      `with tainted as (
-         update mounts set tainted_at = coalesce(tainted_at, now()) where path = $1 and removed_at is null returning id
-       ) update mount_moves set state = 'failure', ended_at = now(), error = 'the mount was taken down'
-         from tainted where mount_id = tainted.id and state = 'in-progress'`,
-      [path],
-    );
-    return this.find(path);
+    return this.manager.transaction(async (manager) => {
+      const [[tainted]] = (await manager.query(
+        `update mounts set tainted_at = coalesce(tainted_at, now()) where path = $1 and removed_at is null returning id`,
+        [path],
+      )) as [{ id: string }[], number];
+      if (!tainted) return null;
+      // A statement of its own: the one above may have waited for the very beginning of a move, and would not see it.
+      await manager.query(
+        `update mount_moves set state = 'failure', ended_at = now(), error = 'the mount was taken down'
+         where mount_id = $1 and state = 'in-progress'`,
+        [tainted.id],
+      );
+      return manager.findOneBy(Mount, { id: tainted.id });
+    });
   }
 
   /**

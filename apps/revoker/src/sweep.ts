@@ -10,6 +10,9 @@ type Pass = () => Promise<number | void>;
 /** A token that is due and cannot be ended at once (somebody holds its row) is not looked at more often, milliseconds. */
 const soonestMs = 100;
 
+/** Whether a kept identity is needed is looked up among all living leases: in one pass of so many, since an hour is soon enough. */
+const forgetsEvery = 5;
+
 /**
  * The timed pass over every row that is due, whatever became of its alarm. Any number of revokers sweep at once: each
  * row is claimed by one. What asks AWS runs beside what does not, so that a slow AWS holds up nothing else.
@@ -20,6 +23,7 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly timers = new Map<Pass, NodeJS.Timeout>();
   private readonly running = new Set<Promise<void>>();
   private stopped = false;
+  private passes = 0;
 
   constructor(
     private readonly dispatch: Dispatch,
@@ -80,8 +84,10 @@ export class Sweep implements OnApplicationBootstrap, OnModuleDestroy {
     await this.step('set alarms', () => this.sweeping.setAlarms());
     await this.step('remove ended mounts', () => this.mounts.removeEnded());
     await this.step('finish moves of mounts', () => this.finishMoves());
-    await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
-    await this.step('forget keys of accounts', () => this.identities.forgetUnneeded());
+    if (this.passes++ % forgetsEvery === 0) {
+      await this.step('forget root keys', () => this.rootConfigs.forgetUnneeded());
+      await this.step('forget keys of accounts', () => this.identities.forgetUnneeded());
+    }
     await this.step('seal again under the newest term', () => this.sealAgain());
     await this.step('forget old rows', () => this.sweeping.forget());
   }

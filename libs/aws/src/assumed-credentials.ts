@@ -17,11 +17,12 @@ const sessionName = 'leasehold';
 
 /**
  * The credentials of a role that another account's identity assumes: asked for when they are first needed and again before they
- * end, once for all who need them. The question counts against the STS budget of who asks.
+ * end, once for all of a class who need them. The question counts against the STS budget of who asks.
  */
 export class AssumedCredentials {
   #current: (AwsCredentials & { expiration: Date }) | undefined;
-  #asking: Promise<void> | undefined;
+  /** By whose share of the budget: who takes back does not wait for the turn of who issues. */
+  readonly #asking = new Map<CallClass, Promise<void>>();
   readonly #base: AwsAccount;
 
   constructor(
@@ -45,7 +46,9 @@ export class AssumedCredentials {
   async refresh(by: CallClass): Promise<void> {
     if (this.#leftMs() > renewBeforeMs) return;
     try {
-      await (this.#asking ??= this.#ask(by).finally(() => (this.#asking = undefined)));
+      const asking = this.#asking.get(by) ?? this.#ask(by).finally(() => this.#asking.delete(by));
+      this.#asking.set(by, asking);
+      await asking;
     } catch (error) {
       if (this.#leftMs() > leastLeftMs) return;
       if (!(error instanceof AwsFailure)) throw error;

@@ -1,4 +1,4 @@
-import { CreateUserCommand, type CreateUserCommandInput } from '@aws-sdk/client-iam';
+import { CreateUserCommand, type CreateUserCommandInput, DeleteUserCommand } from '@aws-sdk/client-iam';
 import {
   GetCallerIdentityCommand,
   type GetCallerIdentityCommandInput,
@@ -6,6 +6,7 @@ import {
 } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
+import { OverBudget } from '#libs/contracts';
 import type { AwsAccounts, Budget } from './aws-account.js';
 import { AwsRefused, AwsThrottled, AwsUnreachable } from './aws-errors.js';
 import type { AwsFailure } from './aws-failure.js';
@@ -550,6 +551,20 @@ describe('an identity of its own in an account', () => {
     await accounts.openOwn(rootSettings, byRole).identity();
     await create();
     expect(drawn).toEqual(['mount-mount:sts', '123456789012:sts', `${account}:sts`, `${account}:iam`]);
+  });
+
+  it('is opened for who takes back also where the share of who issues is spent, whoever asked first', async () => {
+    const take: Budget['take'] = ({ by }) =>
+      by === 'issue' ? Promise.reject(new OverBudget('rate', 'not now', 1)) : Promise.resolve();
+    accounts = accountsAt(stub.url, { budget: { take, answered: () => undefined } });
+    stub.on('AssumeRole', session(3_600_000));
+    const own = accounts.openOwn(rootSettings, byRole);
+    const answers = await Promise.allSettled([
+      own.iam(CreateUserCommand, { UserName: 'made' }, { fence: fenceOf(5_000) }),
+      own.iam(DeleteUserCommand, { UserName: 'taken-back' }),
+    ]);
+    expect(answers.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    expect(stub.calls.map(({ action }) => action)).toEqual(['GetCallerIdentity', 'AssumeRole', 'DeleteUser']);
   });
 
   it('is dropped with its version, or with the version of the root', async () => {

@@ -30,6 +30,8 @@ describe('moving a mount to another path', () => {
 
   const call = (method: string, path: string, body?: object) => world.http.call(method, path, body);
   const get = async (path: string) => (await world.http.must(200, 'GET', path)).body;
+  /** How the statement begins that asks for a mount's leases. */
+  const asksBack = `update leases set state = 'ended'`;
   /** A mount of its own with a role, and where it is to go. */
   async function mounted() {
     const from = `from-${(names += 1)}`;
@@ -238,7 +240,7 @@ describe('moving a mount to another path', () => {
       const asked = [call('POST', 'sys/remount', { from, to })];
       await someoneWaits(world);
       asked.push(call('DELETE', `sys/mounts/${from}`));
-      await someoneWaits(world, 2);
+      await someoneWaits(world, 'update mounts set tainted_at');
       return asked.map((answer) => ({ answer }));
     });
     const answers = [await moving!.answer, await down!.answer];
@@ -281,7 +283,7 @@ describe('moving a mount to another path', () => {
     );
     const lent = await whileLocked(world, 'select pg_advisory_xact_lock(7)', async () => {
       const moving = move(from, to);
-      await someoneWaits(world);
+      await someoneWaits(world, asksBack);
       await eventually(async () => (await call('GET', `sys/mounts/${to}`)).status === 200);
       return { ...(await lend(to)), moving };
     });
@@ -301,7 +303,8 @@ describe('moving a mount to another path', () => {
     await held.reached;
     const first = await whileLocked(world, 'lock table leases in share row exclusive mode', async () => {
       const cut = ask(one);
-      await someoneWaits(world);
+      // The sweep stands there as well, before the move has begun.
+      await someoneWaits(world, asksBack);
       await child.kill();
       return cut;
     });

@@ -95,13 +95,15 @@ export async function whileLocked<T>(world: World, sql: string, during: () => Pr
   }
 }
 
-/** Waits until a statement of the system, or so many, stand before a lock. */
-export async function someoneWaits(world: World, atLeast = 1): Promise<void> {
+/** Waits until a statement of the system, one that begins so, stands before a lock. */
+export async function someoneWaits(world: World, beginning = ''): Promise<void> {
   await eventually(async () => {
     const { rows } = await world.database.query(
       `select 1 from pg_stat_activity
-       where datname = current_database() and application_name = 'leasehold' and wait_event_type = 'Lock'`,
+       where datname = current_database() and application_name = 'leasehold' and wait_event_type = 'Lock'
+         and starts_with(query, $1)`,
+      [beginning],
     );
-    return rows.length >= atLeast;
+    return rows.length > 0;
   });
 }

@@ -6,6 +6,7 @@ export type { CallPattern, ErrorRule, Faults, FaultSettings, Hold } from './faul
 export {
   seedAssumeRolePolicy,
   seedFederationPolicy,
+  seedFurtherPolicy,
   seedRootPolicy,
   seedRotationPolicy,
   seedTrustPolicy,

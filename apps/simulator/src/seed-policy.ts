@@ -35,6 +35,28 @@ export function seedRotationPolicy(userArn = '*'): string {
   return document({ Effect: 'Allow', Action, Resource: userArn });
 }
 
+/** What roles may ask for beyond the documentation of old: paths, groups, tags, boundaries, session tags; and the users that there are. */
+export function seedFurtherPolicy(accountId: string): string {
+  const users = `arn:aws:iam::${accountId}:user/*`;
+  const { Statement } = JSON.parse(seedRootPolicy(accountId)) as { Statement: { Action: string[] }[] };
+  const allow = (Action: string[], Resource: string) => ({ Effect: 'Allow', Action, Resource });
+  return document([
+    allow(Statement[0]!.Action, `${users}/vault-*`),
+    allow(['iam:TagUser', 'iam:PutUserPermissionsBoundary'], users),
+    allow(
+      [
+        'iam:AddUserToGroup',
+        'iam:RemoveUserFromGroup',
+        'iam:ListAttachedGroupPolicies',
+        'iam:ListGroupPolicies',
+        'iam:GetGroupPolicy',
+      ],
+      `arn:aws:iam::${accountId}:group/*`,
+    ),
+    allow(['sts:TagSession', 'iam:GetAccountSummary', 'iam:GetAccessKeyLastUsed'], '*'),
+  ]);
+}
+
 /** "STS Federation Tokens": the right to federate and, beside it, what may be delegated (the document's example: `ec2:*`). */
 export function seedFederationPolicy(delegated: string[] = ['ec2:*']): string {
   return document({ Effect: 'Allow', Action: [...delegated, 'sts:GetFederationToken'], Resource: '*' });
@@ -45,7 +67,7 @@ export function seedAssumeRolePolicy(iamRoleArn: string): string {
   return document({ Effect: 'Allow', Action: 'sts:AssumeRole', Resource: iamRoleArn });
 }
 
-/** "STS AssumeRole": the trust policy of the role that the root identity assumes. */
-export function seedTrustPolicy(principalArn: string): string {
-  return document([{ Effect: 'Allow', Principal: { AWS: principalArn }, Action: 'sts:AssumeRole' }]);
+/** "STS AssumeRole": the trust policy of the role that the root identity assumes; `sts:TagSession` where sessions have tags. */
+export function seedTrustPolicy(principalArn: string, Action: string | string[] = 'sts:AssumeRole'): string {
+  return document([{ Effect: 'Allow', Principal: { AWS: principalArn }, Action }]);
 }

@@ -3,9 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { seedAssumeRolePolicy, seedFederationPolicy, seedTrustPolicy } from '../../apps/simulator/src/index.js';
+import {
+  seedAssumeRolePolicy,
+  seedFederationPolicy,
+  seedRotationPolicy,
+  seedTrustPolicy,
+} from '../../apps/simulator/src/index.js';
 import { comesToRest, policyDocument } from '../support/lease-life.js';
-import { World } from '../support/world.js';
+import { eventually, World } from '../support/world.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const clients = ['vault', 'curl', 'node-vault', 'hvac'];
@@ -41,21 +46,29 @@ describe('the pages for users of clients', () => {
   beforeAll(async () => {
     world = await World.start({ weather: {} });
     const account = world.simulator.account();
-    const user = account.existingUser('leasehold-root');
     iamRoleArn = account.arn('role', '/', 'RoleNameToAssume');
-    account.createRole('RoleNameToAssume', seedTrustPolicy(account.arn('user', '/', 'leasehold-root')));
-    account.putUserPolicy(user, 'federate', seedFederationPolicy());
-    account.putUserPolicy(user, 'assume', seedAssumeRolePolicy(iamRoleArn));
+    account.createRole('RoleNameToAssume', seedTrustPolicy(`arn:aws:iam::${account.id}:root`));
   });
   afterAll(() => world.close());
 
-  const env = () => ({
-    VAULT_ADDR: world.http.url,
-    VAULT_TOKEN: world.http.token,
-    ROOT_KEY_ID: world.root.accessKeyId,
-    ROOT_SECRET_KEY: world.root.secretAccessKey,
-    IAM_ROLE_ARN: iamRoleArn,
-  });
+  /** What the shell has of whoever takes the tour: users of its own, since it has the root key rotated. */
+  const env = (client: string) => {
+    const account = world.simulator.account();
+    const userName = `leasehold-root-of-${client}`;
+    const key = world.simulator.provisionRootIdentity({ userName });
+    const user = account.existingUser(userName);
+    account.putUserPolicy(user, 'federate', seedFederationPolicy());
+    account.putUserPolicy(user, 'assume', seedAssumeRolePolicy(iamRoleArn));
+    account.putUserPolicy(user, 'rotate', seedRotationPolicy());
+    return {
+      VAULT_ADDR: world.http.url,
+      VAULT_TOKEN: world.http.token,
+      ROOT_KEY_ID: key.accessKeyId,
+      ROOT_SECRET_KEY: key.secretAccessKey,
+      IAM_ROLE_ARN: iamRoleArn,
+      IAM_USER: account.createUser(`app-of-${client}`).name,
+    };
+  };
 
   it('take the tour with every client, step by step', async () => {
     const [before, ...steps] = await stepsOf('tour.md');
@@ -66,7 +79,8 @@ describe('the pages for users of clients', () => {
 
   it.each(['curl', 'node-vault'])('take it with %s from the first line to the last', async (client) => {
     const seen = new Set((await world.leases()).map(({ id }) => id));
-    const printed = await run(client, codeFor(await stepsOf('tour.md'), client), env());
+    const shell = env(client);
+    const printed = await run(client, codeFor(await stepsOf('tour.md'), client), shell);
     expect(printed.match(/"errors":\[.*/)).toBeNull();
     expect(printed.match(/AKIA\w{16}/g)?.length).toBeGreaterThanOrEqual(3);
     // It has lent of every kind, and left nothing behind.
@@ -79,6 +93,15 @@ describe('the pages for users of clients', () => {
     );
     expect(lent.filter((row) => row.credential_type === 'iam_user').length).toBeGreaterThanOrEqual(4);
     expect(lent.filter((row) => row.state !== 'ended')).toEqual([]);
+    // The root key is another one, and the user of the static role has none.
+    expect(printed).toMatch(/\bexpiration\b/);
+    const account = world.simulator.account();
+    const rootUser = account.existingUser(`leasehold-root-of-${client}`);
+    await eventually(() => rootUser.accessKeys.length === 1);
+    expect(rootUser.accessKeys[0]!.id).not.toBe(shell.ROOT_KEY_ID);
+    const staticUser = account.existingUser(shell.IAM_USER);
+    await eventually(() => staticUser.accessKeys.length === 0);
+    account.deleteUser(staticUser);
     await comesToRest(world);
     expect((await world.http.must(200, 'GET', 'sys/mounts')).body.data).not.toHaveProperty(['aws/']);
   });
@@ -104,13 +127,12 @@ describe('the pages for users of clients', () => {
       iam_tags: { team: 'a' },
       user_path: '/lent/',
     });
-    const { VAULT_ADDR, VAULT_TOKEN } = env();
     await run('node-vault', codeFor(await stepsOf('coming-from-vault.md'), 'move'), {
-      OLD_ADDR: VAULT_ADDR,
-      OLD_TOKEN: VAULT_TOKEN,
+      OLD_ADDR: world.http.url,
+      OLD_TOKEN: world.http.token,
       OLD_MOUNT: 'old',
-      VAULT_ADDR,
-      VAULT_TOKEN,
+      VAULT_ADDR: world.http.url,
+      VAULT_TOKEN: world.http.token,
       MOUNT: 'new',
     });
     const { keys } = (await world.http.must(200, 'LIST', 'old/roles')).body.data as { keys: string[] };

@@ -142,6 +142,18 @@ describe('the configuration of an engine', () => {
       ],
       [{ sts_fallback_regions: 'c' }, 'fallback endpoints and fallback regions must be the same length'],
       [
+        { sts_endpoint: 'sts.example' },
+        'sts_endpoint "sts.example" is no http:// or https:// URL: write one, or leave it empty',
+      ],
+      [
+        { iam_endpoint: 'ftp://x' },
+        'iam_endpoint "ftp://x" is no http:// or https:// URL: write one, or leave it empty',
+      ],
+      [
+        { sts_fallback_endpoints: 'https://sts.example,b', sts_fallback_regions: 'c,d' },
+        'sts_fallback_endpoints "b" is no http:// or https:// URL: write one, or leave it empty',
+      ],
+      [
         { access_key: 'A', identity_token_audience: 'x' },
         "only one of 'access_key' or 'identity_token_audience' can be set",
       ],

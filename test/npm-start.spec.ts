@@ -199,7 +199,7 @@ describe('npm start', () => {
     const http = await client(system);
     expect(system.output).toContain('real AWS');
     expect(system.output).not.toContain('simulator at');
-    expect(Object.keys((await http.must(200, 'GET', 'sys/mounts')).body.data)).toEqual(['sys/']);
+    expect(Object.keys((await http.must(200, 'GET', 'sys/mounts')).body.data)).toEqual(['cubbyhole/', 'sys/']);
   }, 60_000);
 
   it('says in one sentence why it does not start', async () => {

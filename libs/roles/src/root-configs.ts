@@ -55,7 +55,7 @@ export class RootConfigs {
 
   /**
    * Stores a new version: the current one with `write` laid over it. The current one is kept as superseded.
-   * @throws InvalidRequest when the two do not go together (contract.md 2.1); nothing is stored then.
+   * @throws InvalidRequest when the two do not go together (contract.md 2.1), or an endpoint is no URL; nothing is stored then.
    */
   async write(mountId: string, write: RootConfigWrite): Promise<void> {
     const { secretKey, ...settings } = write;
@@ -65,6 +65,7 @@ export class RootConfigs {
       if (merged.stsFallbackEndpoints.length !== merged.stsFallbackRegions.length) {
         throw new InvalidRequest('fallback endpoints and fallback regions must be the same length');
       }
+      refuseUnlessUrls(merged);
       const sealed = secretKey && (await this.keyring.seal(secretKey, purpose(mountId), manager));
       const sealedSecretKey = sealed === undefined ? (current?.sealedSecretKey ?? null) : sealed || null;
       const isSameKey = merged.accessKey === current?.settings.accessKey && secretKey === undefined;
@@ -214,4 +215,17 @@ function rotationOf(settings: RootConfigSettings, before: Date | null): NewVersi
   const { accessKey, rotationPeriodSeconds, disableAutomatedRotation } = settings;
   if (accessKey === '' || rotationPeriodSeconds === 0 || disableAutomatedRotation) return null;
   return before ?? 'after a period';
+}
+
+/** With such an endpoint nothing could be lent, and what is lent already could not be taken back. */
+function refuseUnlessUrls({ iamEndpoint, stsEndpoint, stsFallbackEndpoints }: RootConfigSettings): void {
+  const given = [
+    ['iam_endpoint', iamEndpoint],
+    ['sts_endpoint', stsEndpoint],
+    ...stsFallbackEndpoints.map((endpoint) => ['sts_fallback_endpoints', endpoint]),
+  ];
+  for (const [field, endpoint = ''] of given) {
+    if (endpoint === '' || (/^https?:/.test(endpoint) && URL.canParse(endpoint))) continue;
+    throw new InvalidRequest(`${field} "${endpoint}" is no http:// or https:// URL: write one, or leave it empty`);
+  }
 }

@@ -12,7 +12,7 @@ import {
 
 /** What the simulator's account holds for a first look at Leasehold. */
 export interface SimulatedAccount {
-  /** A user with the rights of docs/coming-from-vault.md, "IAM rights": those of the engine's documentation, and what else is served. */
+  /** A user with the rights of docs/coming-from-vault.md, "IAM rights". */
   rootKey: AccessKeyPair;
   /** A role that it may assume. */
   iamRoleArn: string;
@@ -24,8 +24,8 @@ export interface SimulatedAccount {
 const staticUserName = 'legacy-app';
 
 /**
- * Provisions the account; the same again after a restart. A mount that names no endpoint gets the simulator; one that names no keys has those of
- * a user of its own, so that rotating the root key of another takes nothing from it; and
+ * Provisions the account; the same again after a restart. A mount that names no endpoint gets the simulator; one that
+ * names no keys has those of a user of its own, so that rotating the root key of another takes nothing from it; and
  * whatever AWS credentials lie about on the machine are ignored (docs/decisions/0005).
  */
 export function provisionAccount(simulator: Simulator): SimulatedAccount {

@@ -37,14 +37,29 @@ await orSayWhyNot(async () => {
   process.exitCode = ending.signal.aborted ? 128 + constants.signals[ending.signal.reason] : outcome;
 });
 
+/** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
+const calmServices =
+  '/test/((aws-calls|contract-[^/]*|idempotency|limits|secrets|what-roles-lend)|services/(audit|broker-owner|' +
+  'compose|hostile-amqp|idempotency|keys|observing|over-amqp|rate-limits|ready|runbook|secure-lines|starting))\\.spec\\.ts$';
+
 /**
- * The arguments of each run of jest: what runs in one process two specs at a time, then services, which are processes enough,
- * one after the other. Whoever gives arguments has one run.
+ * The arguments of each run of jest: what runs in one process and what is calm two specs at a time, then the services that are
+ * not, one after the other. Whoever gives arguments has one run.
  */
 function partsOf({ refusal }) {
   const inOneProcess = ['--selectProjects', 'units', 'embedded'];
   if (process.argv.length > 2) return [refusal ? inOneProcess : []];
-  return [[...inOneProcess, '--maxWorkers=2'], ...(refusal ? [] : [['--selectProjects', 'services']])];
+  const two = '--maxWorkers=2';
+  const services = ['--selectProjects', 'services'];
+  return [
+    [...inOneProcess, two],
+    ...(refusal
+      ? []
+      : [
+          [...services, two, '--testPathPatterns', calmServices],
+          [...services, '--testPathIgnorePatterns', calmServices],
+        ]),
+  ];
 }
 
 /** The specs' temporary folders are in here too, so that what a cut-off spec leaves behind goes with it. */

@@ -425,7 +425,7 @@ describe('one mount for many accounts', () => {
       await world.mount('leaving');
       await world.http.must(204, 'PUT', `leaving/config/accounts/${payments}`, keys);
       await world.http.must(204, 'DELETE', 'sys/mounts/leaving');
-      await world.database.query(`update mounts set removed_at = now() - interval '2 minutes' where path = 'leaving/'`);
+      await world.database.query(`update mounts set removed_at = now() - interval '2 hours' where path = 'leaving/'`);
       await eventually(async () => {
         const left = `select 1 from account_identities join mounts on id = mount_id where path = 'leaving/'`;
         return (await world.database.query(left)).rowCount === 0;

@@ -324,7 +324,7 @@ describe('a lease among the faults of its neighbours', () => {
         .rowCount;
     expect(await roots()).toBe(1);
     await world.database.query(
-      `update mounts set removed_at = removed_at - interval '2 minutes' where path = 'leaving/'`,
+      `update mounts set removed_at = removed_at - interval '2 hours' where path = 'leaving/'`,
     );
     await eventually(async () => (await roots()) === 0);
   });

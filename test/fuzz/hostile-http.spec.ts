@@ -95,7 +95,8 @@ describe('whatever is asked over HTTP', () => {
         asked.all += 1;
         statuses[answer.status] = (statuses[answer.status] ?? 0) + 1;
         if (isPastTheDoor(answer)) asked.past += 1;
-        expect(answer.status).toBeLessThan(500);
+        if (!isOfRotation(hostile.path, answer.text))
+          expect([answer.status < 500, answer.text]).toEqual([true, answer.text]);
         if (answer.status < 400) checkDocumented(hostile.method, hostile.path.replace(/^\/v1\//, ''), answer);
         if (hostile.method === 'GET' || answer.status >= 300) return;
         for (const [paths, furnishing] of Object.entries(furnishings)) {
@@ -141,6 +142,11 @@ describe('whatever is asked over HTTP', () => {
 });
 
 const encoded = (path: string) => path.split('/').map(encodeURIComponent).join('/');
+
+/** Where keys are rotated, what AWS or a rotation stands against is 500 or 503 in words of its own (contract.md 2.3, 2.8, 5.2). */
+function isOfRotation(path: string, text: string): boolean {
+  return /\/(config\/rotate-root|static-roles\/.+)$/.test(path) && !text.includes('internal error');
+}
 
 function isPastTheDoor({ status, text }: { status: number; text: string }): boolean {
   if (status === 403 || status === 405) return false;

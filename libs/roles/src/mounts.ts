@@ -157,7 +157,7 @@ export class Mounts {
 
   /**
    * Removes every tainted mount that is not being moved and whose last lease that anybody was given has ended, with its roles and
-   * freezes; its root keys a minute later, when nothing that was made with them is left to be taken back.
+   * freezes; its root keys an hour later, when nothing that was made with them is left to be taken back.
    * @returns the paths that are free now.
    */
   async removeEnded(): Promise<string[]> {
@@ -173,12 +173,12 @@ export class Mounts {
       const ids = gone.map((mount) => mount.id);
       await manager.query(`delete from roles where mount_id = any($1)`, [ids]);
       await manager.query(`delete from freezes where mount_id = any($1)`, [ids]);
-      // A tombstone may still need the root keys for a look or two, and so may an intent whose statement began before
-      // the end of the mount was committed.
+      // A tombstone may still need the root keys for a look or two, and so may an intent whose statement began before the end of
+      // the mount was committed, and a user of whose late making an issuer tells that stood still for minutes.
       for (const table of ['root_configs', 'account_identities']) {
         await manager.query(
           `delete from ${table} kept
-           where mount_id in (select id from mounts where removed_at < now() - interval '1 minute')
+           where mount_id in (select id from mounts where removed_at < now() - interval '1 hour')
              and not exists (select 1 from leases where mount_id = kept.mount_id and due_at is not null)
              and not exists (select 1 from static_roles where mount_id = kept.mount_id)
              and not exists (select 1 from rotations where mount_id = kept.mount_id)`,

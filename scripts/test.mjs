@@ -10,6 +10,11 @@ import { orSayWhyNot, root, setup } from './setup.mjs';
 /** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
 const limitMs = 30 * 60_000;
 
+/** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
+const calmServices =
+  '/test/((aws-calls|contract-[^/]*|idempotency|limits|secrets|what-roles-lend)|services/(audit|broker-owner|' +
+  'compose|hostile-amqp|idempotency|keys|observing|over-amqp|rate-limits|ready|runbook|secure-lines|starting))\\.spec\\.ts$';
+
 const say = (line) => process.stdout.write(`${line}\n`);
 
 /**
@@ -36,11 +41,6 @@ await orSayWhyNot(async () => {
   });
   process.exitCode = ending.signal.aborted ? 128 + constants.signals[ending.signal.reason] : outcome;
 });
-
-/** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
-const calmServices =
-  '/test/((aws-calls|contract-[^/]*|idempotency|limits|secrets|what-roles-lend)|services/(audit|broker-owner|' +
-  'compose|hostile-amqp|idempotency|keys|observing|over-amqp|rate-limits|ready|runbook|secure-lines|starting))\\.spec\\.ts$';
 
 /**
  * The arguments of each run of jest: what runs in one process and what is calm two specs at a time, then the services that are

@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** A way to PostgreSQL that can lose answers: the statement takes effect, and the connection breaks instead. */
+/** A way to PostgreSQL, or to a broker, that can lose answers: what was asked takes effect, and the connection breaks instead. */
 export interface CuttingProxy {
   /** The same database, through the proxy. */
   url: string;
@@ -17,7 +17,10 @@ export async function cuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const marks = new Map<string, number>();
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
-    const asked = statementsOf();
+    // Of another protocol, what was sent.
+    const asked = target.protocol.startsWith('postgres')
+      ? statementsOf()
+      : (chunk: Buffer) => [chunk.toString('latin1')];
     let losesNextAnswer = false;
     for (const [socket, other] of [
       [client, upstream],

@@ -269,6 +269,16 @@ describe('moving a mount to another path', () => {
     made.release();
     expect((await opened).status).toBe(503);
     await comesToRest(world);
+
+    // One stands before a lock since before the move, and is opened when that has asked for all leases there were.
+    const late = await whileLocked(world, `select 1 from aws_accounts for update`, async () => {
+      const waiting = { answer: call('GET', `${from}/creds/deploy`) };
+      await someoneWaits(world, 'with allowed as');
+      await comesTo(await move(from, to), 'success');
+      return waiting;
+    });
+    expect((await late.answer).status).toBe(503);
+    await comesToRest(world);
   });
 
   it('takes nothing back of what is lent once it is over, however late its server asks for the leases', async () => {

@@ -551,6 +551,14 @@ describe('tokens', () => {
       expect((await lookUp(client_token)).num_uses).toBe(2);
     });
 
+    it('take with them what they asked for as soon as the last one is spent', async () => {
+      const { client_token } = await create({ policies: ['root'], num_uses: 2 });
+      const lent = lentBy(await call('GET', 'aws/creds/deploy', undefined, client_token));
+      // A refused request is a use as any other.
+      expect((await call('GET', 'nowhere', undefined, client_token)).status).toBe(404);
+      await eventually(async () => (await world.whoIs(lent.keys)) === 'InvalidClientTokenId');
+    });
+
     it('are given no credential for their last use, and nothing is made for them', async () => {
       const { client_token } = await create({ policies: ['root'], num_uses: 1 });
       const calls = world.simulator.calls.count();

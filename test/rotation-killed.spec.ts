@@ -156,4 +156,22 @@ describe('a system killed in the midst of a rotation', () => {
     await rotationsRest(world, 20_000);
     await isWhole(mount);
   }, 30_000);
+
+  it('leaves no key that arrives after the rotation was given up', async () => {
+    const [mount, other] = [await mountRooted(world, 'given-up'), await mountRooted(world, 'other')];
+    const hold = world.simulator.faults.hold('CreateAccessKey', 'before', { userName: mount.userName });
+    const answer = ask('POST', `${mount.path}/config/rotate-root`);
+    await hold.reached;
+    await world.http.must(204, 'PUT', `${mount.path}/config/root`, {
+      access_key: other.key.accessKeyId,
+      secret_key: other.key.secretAccessKey,
+    });
+    await eventually(async () => (await rotations(world)).every(({ state }) => state === 'watching'), 20_000);
+    expect(keysOf(world, mount.userName)).toEqual([mount.key.accessKeyId]);
+    hold.release();
+    await eventually(() => keysOf(world, mount.userName).length === 2);
+    await rotationsRest(world, 20_000);
+    expect(keysOf(world, mount.userName)).toEqual([mount.key.accessKeyId]);
+    await answer;
+  }, 30_000);
 });

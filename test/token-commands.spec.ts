@@ -85,6 +85,42 @@ describe('a command of who has a limited token', () => {
     expect(await usesOf(token)).toBeUndefined();
   });
 
+  it('has no child made by who goes on after its end', async () => {
+    const tokens = issuer.get(Tokens);
+    const token = await create({});
+    const { token: parent } = await tokens.authenticate(token, { remoteAddress: '127.0.0.1' });
+    await world.http.must(204, 'PUT', 'auth/token/revoke', { token });
+    const due = async () =>
+      (await world.database.query('select 1 from tokens where id = $1 and due_at is not null', [parent.id])).rowCount;
+    await eventually(async () => (await due()) === 0);
+    const plan: Parameters<Tokens['create']>[0] = {
+      ...parent,
+      id: '',
+      parentId: parent.id,
+      ttlMs: 60_000,
+      numUses: 0,
+      cuts: [],
+      warnings: [],
+    };
+    await expect(tokens.create(plan)).rejects.toThrow('parent token lookup failed: no parent found');
+    const children = await world.database.query('select 1 from tokens where parent_id = $1', [parent.id]);
+    expect(children.rowCount).toBe(0);
+  });
+
+  it('puts its end off by nothing, where its last use is to renew it and the process dies in that', async () => {
+    const tokens = issuer.get(Tokens);
+    const token = await create({ num_uses: 1 });
+    const { token: row } = await tokens.authenticate(token, { remoteAddress: '127.0.0.1' });
+    await tokens.renew(row.id, 3_600_000);
+    const { rows } = await world.database.query(
+      `select due_at < now() + interval '3 minutes' as soon from tokens where id = $1`,
+      [row.id],
+    );
+    expect(rows).toEqual([{ soon: true }]);
+    await world.database.query('update tokens set due_at = now() where id = $1', [row.id]);
+    await eventually(async () => (await world.http.call('POST', 'auth/token/lookup', { token })).status === 403);
+  });
+
   it('is given nothing for its last use, and ends the token', async () => {
     const token = await create({ num_uses: 1 });
     const made = () => world.simulator.calls.list().filter((call) => call.action === 'CreateUser').length;

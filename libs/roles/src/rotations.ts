@@ -412,7 +412,7 @@ export class Rotations {
         isAmbiguous && looks > 0
           ? `with over as (
                update rotations set state = 'watching', claim_id = null, sealed_secret_key = null, looks_left = $3, attempts = 0,
-                 attempted_at = null, last_error = null, due_at = now() + $4 * interval '1 ms'
+                 attempted_at = null, is_ambiguous = true, last_error = null, due_at = now() + $4 * interval '1 ms'
                where id = $1 and claim_id = $2 returning 1
              ) select 1 from over`
           : `with over as (delete from rotations where id = $1 and claim_id = $2 returning 1) select 1 from over`,

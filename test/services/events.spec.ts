@@ -302,6 +302,8 @@ describe('events', () => {
 
     it('wait in the outbox, are counted, and arrive afterwards', async () => {
       await eventually(async () => (await revokers[0]!.isReady()) && (await revokers[1]!.isReady()));
+      // What the stories before this one have left is told.
+      await eventually(async () => (await waiting()) === 0);
       const before = { away: lines('events cannot be told'), again: lines('events are told again') };
       await ownBroker.stop();
       await eventually(async () => !(await revokers[0]!.isReady()) && !(await revokers[1]!.isReady()));

@@ -31,7 +31,7 @@ describe('moving a mount to another path', () => {
   const call = (method: string, path: string, body?: object) => world.http.call(method, path, body);
   const get = async (path: string) => (await world.http.must(200, 'GET', path)).body;
   /** How the statement begins that asks for a mount's leases. */
-  const asksBack = `update leases set state = 'ended'`;
+  const asksBack = 'with sts as';
   /** A mount of its own with a role, and where it is to go. */
   async function mounted() {
     const from = `from-${(names += 1)}`;
@@ -273,7 +273,7 @@ describe('moving a mount to another path', () => {
     // One stands before a lock since before the move, and is opened when that has asked for all leases there were.
     const late = await whileLocked(world, `select 1 from aws_accounts for update`, async () => {
       const waiting = { answer: call('GET', `${from}/creds/deploy`) };
-      await someoneWaits(world, 'with allowed as');
+      await someoneWaits(world, 'with asked as');
       await comesTo(await move(from, to), 'success');
       return waiting;
     });
@@ -286,7 +286,7 @@ describe('moving a mount to another path', () => {
     // The mount has lent nothing, so that a sweep ends the move before its server has asked for any lease.
     await world.database.query(
       `create function wait_before_asking() returns trigger language plpgsql as $$ begin
-         if current_query() like 'update leases set state = ''ended''%' then perform pg_advisory_xact_lock(7); end if;
+         if current_query() like 'with sts as%' then perform pg_advisory_xact_lock(7); end if;
          return null;
        end $$;
        create trigger asks_late before update on leases for each statement execute function wait_before_asking()`,

@@ -51,19 +51,18 @@ export const broken: BrokenBuild[] = [
   {
     name: 'what is taken back meanwhile is offered',
     file: issuing,
-    from: `where id = $1 and state = 'issuing' and due_at > now()
-`,
-    to: `where id = $1 and due_at > now()
-`,
+    from: `where leases.id = made.lease_id and state = 'issuing' and due_at > now()`,
+    to: `where leases.id = made.lease_id and due_at > now()`,
     says: /moved .* to offered/,
     seed: 1,
   },
   {
     name: 'an offer is made to a caller who has left',
     file: issuing,
-    from: `           and \${notWithdrawn}
-`,
-    to: ``,
+    from: `due_at > now() and \${notWithdrawn}
+         returning leases.id`,
+    to: `due_at > now()
+         returning leases.id`,
     says: /its caller has left/,
     seed: 1,
   },
@@ -126,8 +125,8 @@ export const broken: BrokenBuild[] = [
   {
     name: 'what came of a try is written by who has lost the claim',
     file: revoking,
-    from: `where id = $1 and claim_id = $2 returning id, due_at, command_id`,
-    to: `where id = $1 and $2::uuid is not null returning id, due_at, command_id`,
+    from: `where leases.id = next.id and leases.claim_id = next.claim_id`,
+    to: `where leases.id = next.id`,
     says: /claim on|had not claimed|unclaimed/,
     seed: 1,
   },

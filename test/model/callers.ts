@@ -160,7 +160,7 @@ export class Callers {
         end: this.mount.ending ? 'asked' : 'kept',
       });
     };
-    this.crew.begun(`${gateway.name} accepts ${short(leaseId)}`, gateway, work, { joins: true });
+    this.crew.begun(`${gateway.name} accepts ${short(leaseId)}`, gateway, work);
   }
 
   /** The caller leaves before it has its answer. */

@@ -14,9 +14,9 @@ export interface Scheduler {
 /** One thing that a worker was asked to do. */
 interface Task {
   name: string;
-  /** Gates it stands at, statements and calls it waits for. */
+  /** Gates it stands at, statements (its own, or one for several tasks) and calls it waits for. */
   waits: number;
-  /** It may wait for what another task does: acceptances go to PostgreSQL together. */
+  /** It may wait for what another task does: a revoker looks at what is due for all who ring. */
   joins: boolean;
 }
 
@@ -95,6 +95,11 @@ export class Interleaving {
   /** A statement that is at PostgreSQL. */
   statement<T>(run: () => Promise<T>): Promise<T> {
     return this.waiting(() => this.counted('statements', run));
+  }
+
+  /** Asks together with others, whose statement may be the one that is waited for. */
+  together<T>(ask: () => Promise<T>): Promise<T> {
+    return this.waiting(ask);
   }
 
   /** A call to AWS, with all of its attempts. */

@@ -3,6 +3,7 @@ import { getQueueToken } from '@nestjs/bullmq';
 import { AwsAccount } from '#libs/aws';
 import { alarmQueue } from '#libs/contracts';
 import { Accepting, Heartbeat, type Lease } from '#libs/leases';
+import { Batches } from '#libs/runtime';
 import { DataSource, type QueryRunner } from 'typeorm';
 import { RotationSweep } from '../../apps/issuer/src/rotation-sweep.js';
 import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
@@ -200,16 +201,23 @@ export class Worker {
   }
 }
 
-/** Counts every call to AWS while it is under way, so that it is known when nothing moves. */
+/** Counts every call to AWS while it is under way, and who asks PostgreSQL with others, so that it is known when nothing moves. */
 export function watchCalls(interleaving: Interleaving): () => void {
   const { iam, sts } = AwsAccount.prototype;
+  const { ask } = Batches.prototype;
+  Batches.prototype.ask = function (this: Batches<unknown, unknown>, item, lane) {
+    return interleaving.together(() => ask.call(this, item, lane));
+  };
   const watched = <Args extends unknown[], R>(call: (...args: Args) => Promise<R>) =>
     function (this: AwsAccount, ...args: Args) {
       return interleaving.isOurs() ? interleaving.call(() => call.apply(this, args)) : call.apply(this, args);
     };
   AwsAccount.prototype.iam = watched(iam as never) as never;
   AwsAccount.prototype.sts = watched(sts as never) as never;
-  return () => Object.assign(AwsAccount.prototype, { iam, sts });
+  return () => {
+    Object.assign(AwsAccount.prototype, { iam, sts });
+    Batches.prototype.ask = ask;
+  };
 }
 
 function shown(sql: string): string {

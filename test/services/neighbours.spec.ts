@@ -213,7 +213,7 @@ describe('services whose neighbours fail under load', () => {
       renewal: 'update leases set expires_at = now() + $2',
       'request to revoke': 'expires_at = least(expires_at, now()),',
       claim: 'a worker stopped while it was taking this lease back',
-      end: 'update leases set state = $3, end_reason = coalesce($4, end_reason)',
+      end: 'update leases set state = next.state',
       commit: 'COMMIT',
     };
     const kept: Lent[] = [];

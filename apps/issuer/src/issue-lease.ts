@@ -12,7 +12,7 @@ import {
   type TryRoleRequest,
 } from '#libs/contracts';
 import { Issuing, Revoking } from '#libs/leases';
-import { credentialTypeFor, Mounts, roleFor, Roles, RootConfigs, RootUses } from '#libs/roles';
+import { credentialTypeFor, IssueTerms, roleFor, RootUses } from '#libs/roles';
 import { ActingIdentity } from './acting-identity.js';
 import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
 import { IssueOnce } from './issue-once.js';
@@ -28,9 +28,7 @@ const surelyLeft = (1 - queueing(issueLease.pattern).partOfWait) * 0.9;
 export class IssueLease {
   constructor(
     private readonly authorizing: Authorizing,
-    private readonly mounts: Mounts,
-    private readonly roles: Roles,
-    private readonly rootConfigs: RootConfigs,
+    private readonly issueTerms: IssueTerms,
     private readonly rootUses: RootUses,
     private readonly acting: ActingIdentity,
     private readonly issuing: Issuing,
@@ -86,18 +84,18 @@ export class IssueLease {
     bounds: Bounds,
     wantsReady: boolean | undefined,
   ): Promise<Order> {
-    const mount = await this.mounts.find(command.mount);
-    if (!mount || mount.taintedAt) throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
-    const found = await this.roles.findToIssue(mount.id, command.role, caller.token.id);
-    if (!found) throw new RoleNotFound(command.role);
-    const { isFrozen } = found;
-    const role = { ...found.role, definition: roleFor(found.role.definition, caller.token) };
+    const asked = { mountPath: command.mount, roleName: command.role, tokenId: caller.token.id };
+    const terms = await this.issueTerms.of(asked);
+    if (!terms || terms.mount.taintedAt) {
+      throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
+    }
+    if (!terms.role) throw new RoleNotFound(command.role);
+    const { mount, isFrozen, root } = terms;
+    const role = { ...terms.role, definition: roleFor(terms.role.definition, caller.token) };
     // Whoever is refused costs AWS nothing. What decides is the statement that opens the lease.
     const asker = askerOf({ caller, mount, role });
     if (isFrozen || asker.limited.role || asker.limited.token) await this.issuing.mayIssue(asker);
     const credentialType = credentialTypeFor(role.definition, command.door);
-
-    const root = await this.rootConfigs.open(mount.id);
     const acting = await this.acting.of({ mount, role, root, credentialType, iamRoleArn: command.roleArn });
     const ready = wantsReady ?? role.definition.ready ?? false;
     return { command, caller, mount, role, credentialType, root, ready, ...acting, ...bounds };

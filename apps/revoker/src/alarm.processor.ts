@@ -16,7 +16,7 @@ export class AlarmProcessor extends WorkerHost implements OnModuleDestroy {
   }
 
   process(job: Job<LeaseAlarm>): Promise<void> {
-    return this.dispatch.ring(job.data.leaseId);
+    return this.dispatch.ring(job.data);
   }
 
   /**

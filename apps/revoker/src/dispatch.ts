@@ -1,4 +1,5 @@
 import { Injectable, Logger, type OnModuleDestroy } from '@nestjs/common';
+import type { LeaseAlarm } from '#libs/contracts';
 import { Alarms, type Lease, Revoking } from '#libs/leases';
 import { Lanes } from './lanes.js';
 import { RevokeLease } from './revoke-lease.js';
@@ -31,8 +32,9 @@ export class Dispatch implements OnModuleDestroy {
   ) {}
 
   /** An alarm rang: resolves when the row was looked at, and began to be taken back if it is due and a lane is free. */
-  ring(leaseId: string): Promise<void> {
-    this.rung.add(leaseId);
+  ring({ leaseId, mountId }: LeaseAlarm): Promise<void> {
+    if (mountId === undefined) this.rung.add(leaseId);
+    else this.waiting.add(mountId);
     return this.look();
   }
 

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest, PermissionDenied } from '#libs/contracts';
+import { Batches, Rows } from '#libs/runtime';
 import { EntityManager, IsNull, QueryFailedError } from 'typeorm';
 import type { Acl } from './acl.js';
 import { Acls, type PolicyVersions, policyVersions } from './acls.js';
@@ -49,6 +50,13 @@ interface LivingToken extends FoundToken {
   versions: PolicyVersions;
 }
 
+/** As PostgreSQL tells of it. */
+interface TokenRow extends Record<string, unknown> {
+  tokens_hash: Buffer;
+  left_ms: number | null;
+  policy_versions: PolicyVersions;
+}
+
 /** A token that was made; only here its id exists in the clear. */
 export interface MadeToken extends FoundToken {
   id: string;
@@ -57,11 +65,17 @@ export interface MadeToken extends FoundToken {
 /** The tokens, and the one check that decides every request, over HTTP as over AMQP (design.md, promise 7). */
 @Injectable()
 export class Tokens {
+  private readonly rows: Rows<Token>;
+  /** Looks up by their hashes those who ask to be let in; nobody is found while the system is sealed. */
+  private readonly doors = new Batches<Buffer, TokenRow | null>((hashes) => this.livingByHash(hashes));
+
   constructor(
     private readonly manager: EntityManager,
     private readonly keyring: Keyring,
     private readonly acls: Acls,
-  ) {}
+  ) {
+    this.rows = new Rows(manager, Token, 'tokens');
+  }
 
   /**
    * The caller that `token` stands for. One statement; a counted token takes another one, which spends its use: of n requests
@@ -77,7 +91,7 @@ export class Tokens {
     }
     const lookedAt = performance.now();
     const hash = this.keyring.hashToken(token);
-    const found = await this.living(`hash = :hash and ${notSealed}`, { hash });
+    const found = this.foundIn(await this.doors.ask(hash));
     if (!found || !timingSafeEqual(found.token.hash, hash)) {
       await refuseWhenSealed(this.manager);
       throw invalidToken();
@@ -115,7 +129,7 @@ export class Tokens {
 
   /** The caller's own token once more: its last use may just be spent. */
   async own(caller: Caller): Promise<FoundToken | null> {
-    return this.living('id = :id', { id: caller.token.id });
+    return this.living('id = $1', caller.token.id);
   }
 
   /** The accessors of all living tokens. */
@@ -274,19 +288,31 @@ export class Tokens {
 
   private livingBy(by: { token: string } | { accessor: string }): Promise<LivingToken | null> {
     return 'token' in by
-      ? this.living(`hash = :hash and ${tokenHasUses}`, { hash: this.keyring.hashToken(by.token) })
-      : this.living(`accessor = :accessor and ${tokenHasUses}`, by);
+      ? this.living(`hash = $1 and ${tokenHasUses}`, this.keyring.hashToken(by.token))
+      : this.living(`accessor = $1 and ${tokenHasUses}`, by.accessor);
   }
 
-  private async living(condition: string, values: Record<string, unknown>): Promise<LivingToken | null> {
-    const { entities, raw } = await this.manager
-      .createQueryBuilder(Token, 'tokens')
-      .addSelect('extract(epoch from expires_at - now())::float8 * 1000', 'left_ms')
-      .addSelect(policyVersions, 'policy_versions')
-      .where(`${condition} and ${tokenIsAlive}`, values)
-      .getRawAndEntities<{ left_ms: number | null; policy_versions: PolicyVersions }>();
-    const [token] = entities;
-    return token ? { token, leftMs: raw[0]!.left_ms, versions: raw[0]!.policy_versions } : null;
+  private async living(condition: string, value: unknown): Promise<LivingToken | null> {
+    const [row] = await this.livingWhere(condition, value);
+    return this.foundIn(row ?? null);
+  }
+
+  private async livingByHash(hashes: Buffer[]): Promise<(TokenRow | null)[]> {
+    const rows = await this.livingWhere(`hash = any($1) and ${notSealed}`, hashes);
+    return hashes.map((hash) => rows.find((row) => row.tokens_hash.equals(hash)) ?? null);
+  }
+
+  private livingWhere(condition: string, value: unknown): Promise<TokenRow[]> {
+    return this.manager.query(
+      `select ${this.rows.columns}, extract(epoch from expires_at - now())::float8 * 1000 as left_ms,
+         ${policyVersions} as policy_versions
+       from tokens where ${condition} and ${tokenIsAlive}`,
+      [value],
+    );
+  }
+
+  private foundIn(row: TokenRow | null): LivingToken | null {
+    return row && { token: this.rows.of(row)!, leftMs: row.left_ms, versions: row.policy_versions };
   }
 
   /** Takes a use, and answers how many are left. @throws PermissionDenied when there is none. */

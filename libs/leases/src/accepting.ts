@@ -1,9 +1,10 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { notSealed, tokenIsAlive } from '#libs/access';
 import { OutOfTime } from '#libs/contracts';
+import { Batches } from '#libs/runtime';
 import { defer, lastValueFrom, mergeMap, race, ReplaySubject, retry, throwError, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
-import { Alarms, type Due } from './alarms.js';
+import { Alarms, type Due, type DueNow } from './alarms.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
@@ -15,8 +16,7 @@ import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
  */
 @Injectable()
 export class Accepting implements OnApplicationShutdown {
-  private waiting: { leaseId: string; accepted: () => void; refused: (error: unknown) => void }[] = [];
-  private flushing: Promise<void> | null = null;
+  private readonly acceptances = new Batches<string, boolean>((leaseIds) => this.acceptAll(leaseIds));
   private readonly stopped = new ReplaySubject<void>(1);
 
   constructor(
@@ -27,8 +27,8 @@ export class Accepting implements OnApplicationShutdown {
   ) {}
 
   /**
-   * Records that the credential of this lease is handed on; only after it returns may a byte of it leave. Those that
-   * are asked for while a batch is at the database go together as the next one. Asked again, it says so again.
+   * Records that the credential of this lease is handed on; only after it returns may a byte of it leave. Asked again, it says
+   * so again.
    * @param keyedCommandId the command, where that had an idempotency key: several may be given its credential, and an
    * acceptance is undone when none of them has it.
    * @throws OutOfTime when the offer has lapsed, the token or the mount has ended, or the system was sealed: it is
@@ -37,33 +37,11 @@ export class Accepting implements OnApplicationShutdown {
   async accept(leaseId: string, keyedCommandId?: string): Promise<void> {
     // Before the lease itself is looked at: whoever undoes it meanwhile has ended it by then, or sees that we hold it.
     if (keyedCommandId && !(await this.answers.hold(leaseId, keyedCommandId))) throw lapsed();
-    const answer = new Promise<void>((accepted, refused) => {
-      this.waiting.push({ leaseId, accepted, refused });
-    });
-    this.flushing ??= this.flush();
-    return answer;
+    if (!(await this.acceptances.ask(leaseId))) throw lapsed();
   }
 
-  private async flush(): Promise<void> {
-    while (this.waiting.length > 0) {
-      const batch = this.waiting;
-      this.waiting = [];
-      try {
-        const accepted = await this.acceptAll([...new Set(batch.map((each) => each.leaseId))]);
-        const ids = new Set(accepted.map((lease) => lease.id));
-        for (const answer of batch) {
-          if (ids.has(answer.leaseId)) answer.accepted();
-          else answer.refused(lapsed());
-        }
-        this.alarms.setSoon(accepted);
-      } catch (error) {
-        for (const answer of batch) answer.refused(error);
-      }
-    }
-    this.flushing = null;
-  }
-
-  private async acceptAll(ids: string[]): Promise<Due[]> {
+  private async acceptAll(leaseIds: string[]): Promise<boolean[]> {
+    const ids = [...new Set(leaseIds)];
     const accepted = (await this.manager.query(
       `with accepted as (
          update leases l set state = 'active', accepted_at = now(), due_at = expires_at
@@ -76,16 +54,21 @@ export class Accepting implements OnApplicationShutdown {
        ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
       [ids],
     )) as Due[];
-    const asked = ids.filter((id) => !accepted.some((lease) => lease.id === id));
-    if (asked.length === 0) return accepted;
+    const isAccepted = new Set(accepted.map((lease) => lease.id));
+    const refused = ids.filter((id) => !isAccepted.has(id));
     // Asked before, and the answer was lost. A statement of its own: the one above may have waited for that very
     // acceptance, and would not see it.
-    const held = (await this.manager.query(
-      `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
-       from leases where id = any($1) and state = 'active'`,
-      [asked],
-    )) as Due[];
-    return [...accepted, ...held];
+    const held =
+      refused.length === 0
+        ? []
+        : ((await this.manager.query(
+            `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
+             from leases where id = any($1) and state = 'active'`,
+            [refused],
+          )) as Due[]);
+    this.alarms.setSoon([...accepted, ...held]);
+    for (const { id } of held) isAccepted.add(id);
+    return leaseIds.map((id) => isAccepted.has(id));
   }
 
   /**
@@ -127,7 +110,7 @@ export class Accepting implements OnApplicationShutdown {
       [commandId, tokenId, this.timing.commandMemoryMs],
     )) as unknown[];
     if (marked.length === 0) return false;
-    this.alarms.setSoon(await this.takeBack(this.manager, `command_id = $1 and state = 'offered'`, commandId));
+    this.alarms.ring(await this.takeBack(this.manager, `command_id = $1 and state = 'offered'`, commandId));
     return true;
   }
 
@@ -140,15 +123,15 @@ export class Accepting implements OnApplicationShutdown {
           return (await this.answers.letGo(manager, leaseId, keyedCommandId)) ? [] : undo(manager);
         })
       : await undo(this.manager);
-    this.alarms.setSoon(back);
+    this.alarms.ring(back);
   }
 
-  private async takeBack(manager: EntityManager, which: string, value: string): Promise<Due[]> {
+  private async takeBack(manager: EntityManager, which: string, value: string): Promise<DueNow[]> {
     return manager.query(
       `with back as (
          update leases set state = 'revoking', end_reason = 'not_received', due_at = now(), claim_id = null
-         where ${which} and credential_type = 'iam_user' returning id, due_at
-       ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
+         where ${which} and credential_type = 'iam_user' returning id, mount_id
+       ) select id, mount_id as "mountId" from back`,
       [value],
     );
   }

@@ -1,12 +1,21 @@
 import { InjectQueue } from '@nestjs/bullmq';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
-import { answers } from '#libs/runtime';
-import type { Queue } from 'bullmq';
+import { answers, Batches } from '#libs/runtime';
+import type { JobsOptions, Queue } from 'bullmq';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
 /** Longest wait for the queue, milliseconds: a closing or an absent one may give no answer at all. */
 const queueAnswersWithinMs = 2_000;
+
+/** Alarms that are set together for leases of one mount that are due, and how many leases there are for each. */
+const alarmsOfOneMount = { most: 8, leasesEach: 4 };
+
+/** A lease that is due already. */
+export interface DueNow {
+  id: string;
+  mountId: string;
+}
 
 /** A lease and how long from now it is due, in milliseconds by Postgres's clock; `dueAt` only tells alarms apart. */
 export interface Due {
@@ -23,6 +32,7 @@ export interface Due {
 @Injectable()
 export class Alarms {
   private readonly logger = new Logger(Alarms.name);
+  private readonly additions = new Batches<Alarm[], void>((alarms) => this.addAll(alarms), Infinity);
 
   constructor(
     @InjectQueue(alarmQueue) private readonly queue: Queue<LeaseAlarm>,
@@ -46,6 +56,11 @@ export class Alarms {
     void this.add(leases, () => undefined);
   }
 
+  /** Sets alarms that ring at once, and returns at once. */
+  ring(leases: DueNow[]): void {
+    void this.additions.ask(leases.map(({ id: leaseId, mountId }) => ({ data: { leaseId, mountId }, opts: usual })));
+  }
+
   /** How many alarms are set, ring, and are being answered. */
   async counts(): Promise<Record<string, number>> {
     return this.queue.getJobCounts('delayed', 'waiting', 'active');
@@ -58,22 +73,20 @@ export class Alarms {
 
   private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
-    if (near.length === 0) return;
+    await this.additions.ask(
+      near.map((lease) => ({
+        data: { leaseId: lease.id },
+        opts: { ...usual, jobId: jobIdOf(lease), delay: Math.max(0, Math.ceil(lease.dueInMs)) },
+      })),
+    );
+  }
+
+  /** What is asked for at the same time goes to the queue together. */
+  private async addAll(asked: Alarm[][]): Promise<void[]> {
+    const alarms = someOfEachMount(asked.flat());
     let silence: NodeJS.Timeout | undefined;
     try {
-      const added = this.queue.addBulk(
-        near.map((lease) => ({
-          name: 'due',
-          data: { leaseId: lease.id },
-          opts: {
-            jobId: jobIdOf(lease),
-            delay: Math.max(0, Math.ceil(lease.dueInMs)),
-            attempts: 1,
-            removeOnComplete: true,
-            removeOnFail: true,
-          },
-        })),
-      );
+      const added = alarms.length > 0 && this.queue.addBulk(alarms.map((alarm) => ({ name: 'due', ...alarm })));
       const unanswered = new Promise<never>((_, reject) => {
         silence = setTimeout(reject, queueAnswersWithinMs, new Error('the queue does not answer')).unref();
       });
@@ -81,11 +94,33 @@ export class Alarms {
     } catch (error) {
       this.logger.warn({
         msg: 'alarms not set; the sweep will find what is due',
-        leases: near.length,
+        alarms: alarms.length,
         error: String(error),
       });
     } finally {
       clearTimeout(silence);
     }
+    return asked.map(() => undefined);
   }
+}
+
+interface Alarm {
+  data: LeaseAlarm;
+  opts: JobsOptions;
+}
+
+const usual: JobsOptions = { attempts: 1, removeOnComplete: true, removeOnFail: true };
+
+/** Whoever hears of one lease looks at all that are due in its mount: thousands of alarms would say no more than a few. */
+function someOfEachMount(alarms: Alarm[]): Alarm[] {
+  const { most, leasesEach } = alarmsOfOneMount;
+  const counts = new Map<string, number>();
+  for (const { data } of alarms) if (data.mountId) counts.set(data.mountId, (counts.get(data.mountId) ?? 0) + 1);
+  const taken = new Map<string, number>();
+  return alarms.filter(({ data: { mountId } }) => {
+    if (mountId === undefined) return true;
+    const nth = taken.get(mountId) ?? 0;
+    taken.set(mountId, nth + 1);
+    return nth < Math.min(most, counts.get(mountId)! / leasesEach);
+  });
 }

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Batches } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import type { EndReason, Lease, LeaseState } from './lease.entity.js';
 
@@ -55,6 +56,8 @@ const visible = `(state in ('active', 'revoking') and accepted_at is not null or
 /** Reading leases. */
 @Injectable()
 export class Finding {
+  private readonly looks = new Batches<string[], Map<string, OpenLease>>((asked) => this.open(asked));
+
   constructor(private readonly manager: EntityManager) {}
 
   async find(leaseId: string): Promise<FoundLease | null> {
@@ -107,17 +110,34 @@ export class Finding {
 
   /** How these leases stand: of those that a revocation was asked for, which have not ended, and which failed since. */
   async progress(asked: { id: string; attempts: number }[]): Promise<{ pending: string[]; failed: FailedLease[] }> {
-    const open = (await this.manager.query(
-      `select id, last_error as error, l.state = 'irrevocable' or l.attempts > asked.attempts as "hasFailed"
-       from unnest($1::text[], $2::int[]) as asked(lease_id, attempts)
-       join leases l on l.id = asked.lease_id where l.state <> 'ended' order by id`,
-      [asked.map((lease) => lease.id), asked.map((lease) => lease.attempts)],
-    )) as { id: string; error: string; hasFailed: boolean }[];
-    return {
-      pending: open.filter((lease) => !lease.hasFailed).map((lease) => lease.id),
-      failed: open.filter((lease) => lease.hasFailed).map(({ id, error }) => ({ id, error })),
-    };
+    const open = await this.looks.ask(asked.map(({ id }) => id));
+    const pending: string[] = [];
+    const failed: FailedLease[] = [];
+    for (const { id, attempts } of asked) {
+      const lease = open.get(id);
+      if (!lease) continue;
+      if (lease.state === 'irrevocable' || lease.attempts > attempts) failed.push({ id, error: lease.error });
+      else pending.push(id);
+    }
+    return { pending: pending.sort(), failed: failed.sort(({ id: a }, { id: b }) => (a < b ? -1 : 1)) };
   }
+
+  private async open(asked: string[][]): Promise<Map<string, OpenLease>[]> {
+    const rows = (await this.manager.query(
+      `select id, state, attempts, last_error as error from leases where id = any($1) and state <> 'ended'`,
+      [[...new Set(asked.flat())]],
+    )) as OpenLease[];
+    const open = new Map(rows.map((lease) => [lease.id, lease]));
+    return asked.map(() => open);
+  }
+}
+
+/** A lease that has not ended. */
+interface OpenLease {
+  id: string;
+  state: LeaseState;
+  attempts: number;
+  error: string;
 }
 
 /** A lease whose revocation was refused, and by what text. */

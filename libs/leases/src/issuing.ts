@@ -1,20 +1,23 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type CredentialType, OutOfTime } from '#libs/contracts';
+import { Batches } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
-import { Alarms, type Due } from './alarms.js';
+import { Alarms, type DueNow } from './alarms.js';
 import { placesLeft } from './foreign-users.js';
 import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { MadeOfUser } from './lease.entity.js';
 import {
   allowed,
+  asked,
+  askedValues,
   type Asker,
+  isLimited,
   lockLimits,
   noPlace,
   type Opening,
-  openingValues,
-  placeForUser,
   requireAllowed,
+  taken,
   type Users,
 } from './opening.js';
 
@@ -56,9 +59,34 @@ function knownCommand(id: string, token: string): string {
 /** Of a lease: its caller has not left. */
 const notWithdrawn = `not exists (select 1 from commands c where c.id = command_id and c.withdrawn_at is not null)`;
 
+/** An intent was opened; whether it is time to count its account's foreign users again. */
+interface CountIsDue {
+  countIsDue: boolean;
+}
+
+/** A lease of STS was opened; milliseconds until AWS ends it. */
+interface TtlLeft {
+  ttlMs: number;
+}
+
+/** What was made of an intent. */
+interface MadeUser {
+  leaseId: string;
+  accessKeyId: string;
+  /** Time until it expires, in milliseconds. */
+  ttlMs: number;
+  looksLeft: number;
+}
+
 /** What the issuer writes: intents, offers, and what becomes of an issue that failed. */
 @Injectable()
 export class Issuing {
+  private readonly intents = new Batches<UserIntent, CountIsDue | null>((intents) =>
+    this.openAll(this.manager, intents),
+  );
+  private readonly offers = new Batches<MadeUser, boolean>((made) => this.offerAll(this.manager, made));
+  private readonly stsLeases = new Batches<StsLease, TtlLeft | null>((leases) => this.openAllSts(this.manager, leases));
+
   constructor(
     private readonly manager: EntityManager,
     private readonly alarms: Alarms,
@@ -85,7 +113,7 @@ export class Issuing {
    */
   async open(intent: UserIntent): Promise<CountStanding> {
     for (;;) {
-      const [opened] = await this.withinLimits(intent, (manager) => this.openIn(manager, intent));
+      const opened = await this.opened(intent);
       if (opened) return opened.countIsDue ? 'due' : 'fresh';
       const [found] = (await this.manager.query(
         `select exists (${knownCommand('$1', '$4')}) as known, count_due_at is not null as counted,
@@ -104,17 +132,34 @@ export class Issuing {
     }
   }
 
-  private openIn(manager: EntityManager, intent: UserIntent): Promise<{ countIsDue: boolean }[]> {
-    return manager.query(
-      `with allowed as (${allowed(intent)}), place as (
-         ${placeForUser('$9', '$14')}
-       ), command as (
+  /** Where role or token are limited, their others who ask meanwhile wait until what this has opened is counted. */
+  private async opened(intent: UserIntent): Promise<CountIsDue | null> {
+    // Whoever holds an account's row holds up nobody of another account.
+    if (!isLimited(intent)) return this.intents.ask(intent, intent.accountId);
+    return this.manager.transaction(async (manager) => {
+      await lockLimits(manager, intent);
+      const [opened] = await this.openAll(manager, [intent], true);
+      return opened!;
+    });
+  }
+
+  /** Opens those that may be; null: that one may not, or its command was delivered before. */
+  private async openAll(
+    manager: EntityManager,
+    intents: UserIntent[],
+    underLimits = false,
+  ): Promise<(CountIsDue | null)[]> {
+    const opened = (await manager.query(
+      `with ${asked(intentColumns)}, allowed as (${allowed(underLimits)}), ${taken}, command as (
          insert into commands as c (id, lease_id, token_id)
-         select $1, $2, $3::uuid from allowed, place where count_due_at is not null ${unlessOwn} returning id
-       ), intent as (${insertIntent('command')})
-       select count_due_at <= now() as "countIsDue" from intent, place`,
-      [...this.intentValues(intent), intent.usersPerAccount],
-    );
+         select command_id, lease_id, token_id from taken order by command_id ${unlessOwn} returning id
+       ), intent as (
+         ${insertIntents(`taken where command_id in (select id from command)`)} returning id
+       )
+       select nth, count_due_at <= now() as "countIsDue" from taken join intent on intent.id = taken.lease_id`,
+      [this.intentValues(intents.map((intent) => [intent, 1]))],
+    )) as (CountIsDue & { nth: string })[];
+    return atTheirPlaces(intents, opened);
   }
 
   /**
@@ -141,36 +186,30 @@ export class Issuing {
         `with back as (
            update leases set state = 'revoking', due_at = now(), claim_id = null, end_reason = $2,
              looks_left = case when state = 'issuing' then $3::smallint else looks_left end
-           where id = $1 and state in ('issuing', 'offered') returning id, due_at
-         ) select id, due_at as "dueAt", 0 as "dueInMs" from back`,
+           where id = $1 and state in ('issuing', 'offered') returning id, mount_id
+         ) select id, mount_id as "mountId" from back`,
         [
           command.lease_id,
           spent === null ? 'issuer_lost' : 'issue_failed',
           // Delivered again: whoever worked on it may be paused, not dead.
           this.looks(late),
         ],
-      )) as Due[];
+      )) as DueNow[];
       if (!back) throw new OutOfTime();
-      const places = (await manager.query(placeForUser('$1', '$2'), [
-        intent.accountId,
-        intent.usersPerAccount,
-      ])) as unknown[];
-      if (places.length === 0) {
-        const [users] = (await manager.query(
-          `select foreign_users as "foreignUsers", quota from aws_accounts where id = $1`,
-          [intent.accountId],
-        )) as Users[];
-        throw noPlace(intent, users!);
-      }
+      const [place] = (await manager.query(
+        `select ${placesLeft('$2')} > 0 as "isThere", foreign_users as "foreignUsers", quota
+         from aws_accounts where id = $1 for update`,
+        [intent.accountId, intent.usersPerAccount],
+      )) as (Users & { isThere: boolean })[];
+      if (!place!.isThere) throw noPlace(intent, place!);
       await manager.query(`update commands set lease_id = $2, attempts = attempts + 1 where id = $1`, [
         intent.commandId,
         intent.leaseId,
       ]);
       const opened = (await manager.query(
-        `with allowed as (${allowed(intent)}), command as (
-           select commands.id from commands, allowed where commands.id = $1
-         ) ${insertIntent('command', command.attempts + 1)}`,
-        this.intentValues(intent),
+        `with ${asked(intentColumns)}, allowed as (${allowed(isLimited(intent))})
+         ${insertIntents('allowed')} returning id`,
+        [this.intentValues([[intent, command.attempts + 1]])],
       )) as unknown[];
       if (opened.length === 0) {
         await requireAllowed(manager, intent);
@@ -178,7 +217,7 @@ export class Issuing {
       }
       return back;
     });
-    this.alarms.setSoon([takenBack]);
+    this.alarms.ring([takenBack]);
   }
 
   /**
@@ -189,23 +228,43 @@ export class Issuing {
    * @throws OutOfTime when the intent was taken back meanwhile or its caller has left, or another command has the key.
    */
   async offer(leaseId: string, accessKeyId: string, ttlMs: number, late: boolean, kept?: KeptAnswer): Promise<void> {
-    await this.keeping(this.manager, leaseId, kept, (manager) =>
-      this.offerIn(manager, [leaseId, accessKeyId, ttlMs], late),
-    );
+    const made: MadeUser = { leaseId, accessKeyId, ttlMs, looksLeft: this.looks(late) };
+    if (!kept) {
+      if (!(await this.offers.ask(made))) throw new OutOfTime();
+      return;
+    }
+    // Answer and lease are one commit: no lease that may be accepted is without its answer, and no key has two.
+    await this.manager.transaction(async (manager) => {
+      const [isOffered] = await this.offerAll(manager, [made]);
+      if (!isOffered) throw new OutOfTime();
+      await this.answers.keep(manager, leaseId, kept);
+    });
   }
 
-  private async offerIn(manager: EntityManager, made: [string, string, number], late: boolean): Promise<void> {
+  private async offerAll(manager: EntityManager, made: MadeUser[]): Promise<boolean[]> {
     const offered = (await manager.query(
       `with offered as (
-         update leases set state = 'offered', access_key_id = $2, issued_at = now(),
-           expires_at = now() + $3 * interval '1 ms', due_at = now() + $4 * interval '1 ms', looks_left = $5
-         where id = $1 and state = 'issuing' and due_at > now()
-           and ${notWithdrawn}
-         returning id
+         update leases set state = 'offered', access_key_id = made.access_key_id, issued_at = now(),
+           expires_at = now() + made.ttl_ms * interval '1 ms', due_at = now() + $2 * interval '1 ms',
+           looks_left = made.looks_left
+         from jsonb_to_recordset($1) as made (lease_id text, access_key_id text, ttl_ms float8, looks_left smallint)
+         where leases.id = made.lease_id and state = 'issuing' and due_at > now() and ${notWithdrawn}
+         returning leases.id
        ) select id from offered`,
-      [...made, this.timing.handOverMs, this.looks(late)],
-    )) as unknown[];
-    if (offered.length === 0) throw new OutOfTime();
+      [
+        JSON.stringify(
+          made.map(({ leaseId, accessKeyId, ttlMs, looksLeft }) => ({
+            lease_id: leaseId,
+            access_key_id: accessKeyId,
+            ttl_ms: ttlMs,
+            looks_left: looksLeft,
+          })),
+        ),
+        this.timing.handOverMs,
+      ],
+    )) as { id: string }[];
+    const ids = new Set(offered.map(({ id }) => id));
+    return made.map(({ leaseId }) => ids.has(leaseId));
   }
 
   /** Whether its offer would still be taken: nobody took the intent back, and its caller has not left. */
@@ -242,11 +301,11 @@ export class Issuing {
                                                   then $3::smallint else $4::smallint end),
            end_reason = coalesce(end_reason, 'issue_failed'), last_error = coalesce(last_error, $2),
            state = case when state in ('issuing', 'offered') then 'revoking' else state end
-         where id = $1 returning id, due_at
-       ) select id, due_at as "dueAt", 0 as "dueInMs" from back where due_at <= now()`,
+         where id = $1 returning id, mount_id, due_at
+       ) select id, mount_id as "mountId" from back where due_at <= now()`,
       [leaseId, error, this.looks(late), this.looks(true)],
-    )) as Due[];
-    this.alarms.setSoon(back);
+    )) as DueNow[];
+    this.alarms.ring(back);
   }
 
   /**
@@ -257,59 +316,59 @@ export class Issuing {
    * OverBudget, PermissionDenied, NoRoute as `open`.
    */
   async openSts(lease: StsLease, kept?: KeptAnswer): Promise<number> {
-    return this.withinLimits(lease, (manager) =>
-      this.keeping(manager, lease.leaseId, kept, (within) => this.openStsIn(within, lease)),
-    );
-  }
-
-  private async openStsIn(manager: EntityManager, lease: StsLease): Promise<number> {
     for (;;) {
-      const [opened] = (await manager.query(
-        `with allowed as (${allowed(lease)}), command as (
-           insert into commands as c (id, lease_id, token_id, forget_at)
-           select $1, $2, $3::uuid, $12::timestamptz + $13 * interval '1 ms' from allowed ${unlessOwn} returning id
-         )
-         insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
-           account_id, request_id, access_key_id, expires_at, due_at, credential_type, state, renewable, issued_at, accepted_at)
-         select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, $14, 'active', false, now(), now()
-         from command returning extract(epoch from expires_at - now())::float8 * 1000 as "ttlMs"`,
-        [
-          ...openingValues(lease),
-          lease.accessKeyId,
-          lease.expiresAt,
-          this.timing.commandMemoryMs,
-          lease.credentialType,
-        ],
-      )) as { ttlMs: number }[];
+      const opened = await this.openedSts(lease, kept);
       if (opened) return opened.ttlMs;
-      const [command] = (await manager.query(knownCommand('$1', '$2'), [lease.commandId, lease.tokenId])) as unknown[];
+      const [command] = (await this.manager.query(knownCommand('$1', '$2'), [
+        lease.commandId,
+        lease.tokenId,
+      ])) as unknown[];
       if (command) throw new OutOfTime();
-      await requireAllowed(manager, lease);
+      await requireAllowed(this.manager, lease);
     }
   }
 
-  /** Where role or token are limited, their others who ask meanwhile wait until what `write` has opened is counted. */
-  private withinLimits<T>(asker: Asker, write: (manager: EntityManager) => Promise<T>): Promise<T> {
-    if (!asker.limited.role && !asker.limited.token) return write(this.manager);
+  /** Where role or token are limited, their others who ask meanwhile wait until what this has opened is counted. */
+  private openedSts(lease: StsLease, kept: KeptAnswer | undefined): Promise<TtlLeft | null> {
+    if (!kept && !isLimited(lease)) return this.stsLeases.ask(lease);
     return this.manager.transaction(async (manager) => {
-      await lockLimits(manager, asker);
-      return write(manager);
+      await lockLimits(manager, lease);
+      const [opened] = await this.openAllSts(manager, [lease], isLimited(lease));
+      if (opened && kept) await this.answers.keep(manager, lease.leaseId, kept);
+      return opened!;
     });
   }
 
-  /** Answer and lease are one commit: no lease that may be accepted is without its answer, and no key has two. */
-  private async keeping<T>(
+  private async openAllSts(
     manager: EntityManager,
-    leaseId: string,
-    kept: KeptAnswer | undefined,
-    write: (manager: EntityManager) => Promise<T>,
-  ): Promise<T> {
-    if (!kept) return write(manager);
-    return manager.transaction(async (within) => {
-      const written = await write(within);
-      await this.answers.keep(within, leaseId, kept);
-      return written;
-    });
+    leases: StsLease[],
+    underLimits = false,
+  ): Promise<(TtlLeft | null)[]> {
+    const opened = (await manager.query(
+      `with ${asked('access_key_id text, ends_at timestamptz, credential_type text')},
+         allowed as (${allowed(underLimits)}), command as (
+           insert into commands as c (id, lease_id, token_id, forget_at)
+           select command_id, lease_id, token_id, ends_at + $2 * interval '1 ms' from allowed order by command_id
+           ${unlessOwn} returning id
+         ), opened as (
+           insert into leases (${openingColumns}, access_key_id, expires_at, due_at, credential_type, state, renewable,
+             issued_at, accepted_at)
+           select ${openedColumns}, access_key_id, ends_at, ends_at, credential_type, 'active', false, now(), now()
+           from allowed where command_id in (select id from command)
+           returning id, extract(epoch from expires_at - now())::float8 * 1000 as ttl_ms
+         )
+       select nth, ttl_ms as "ttlMs" from allowed join opened on opened.id = allowed.lease_id`,
+      [
+        askedValues(
+          leases.map((lease) => [
+            lease,
+            { access_key_id: lease.accessKeyId, ends_at: lease.expiresAt, credential_type: lease.credentialType },
+          ]),
+        ),
+        this.timing.commandMemoryMs,
+      ],
+    )) as (TtlLeft & { nth: string })[];
+    return atTheirPlaces(leases, opened);
   }
 
   /** How often its tombstone is looked at: AWS refuses calls that were signed longer ago than all of these looks take. */
@@ -317,17 +376,40 @@ export class Issuing {
     return late ? this.timing.tombstoneLooksMs.length : 0;
   }
 
-  /** The values of `insertIntent`; the intent is due a margin after its caller's wait. */
-  private intentValues(intent: UserIntent): unknown[] {
-    return [...openingValues(intent), intent.userName, intent.made, Math.ceil(intent.waitMs) + this.timing.marginMs];
+  /** Each intent and which attempt it is; it is due a margin after its caller's wait. */
+  private intentValues(intents: [intent: UserIntent, attempt: number][]): string {
+    return askedValues(
+      intents.map(([intent, attempt]) => [
+        intent,
+        {
+          user_name: intent.userName,
+          made: intent.made,
+          due_in_ms: Math.ceil(intent.waitMs) + this.timing.marginMs,
+          users_per_account: intent.usersPerAccount,
+          attempt,
+        },
+      ]),
+    );
   }
 }
 
-/** The insert of an intent for each row (one or none) of the relation `command`; values as `intentValues` gives them. */
-function insertIntent(command: string, attempt = 1): string {
-  return `insert into leases (command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version,
-      account_id, request_id, user_name, made, due_at, credential_type, state, renewable, attempt)
-    select id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now() + $13 * interval '1 ms', 'iam_user', 'issuing', true,
-      ${attempt}
-    from ${command} returning id`;
+/** What an intent has beside what every opening has. */
+const intentColumns = 'user_name text, made jsonb, due_in_ms float8, users_per_account integer, attempt smallint';
+
+/** Columns of a lease, and what they are opened with. */
+const openingColumns = `command_id, id, token_id, mount_id, mount_version, role_name, role_version, root_version, account_id,
+  request_id`;
+const openedColumns = openingColumns.replace(' id,', ' lease_id,');
+
+/** The insert of an intent for each row of a relation with the columns of `asked`. */
+function insertIntents(relation: string): string {
+  return `insert into leases (${openingColumns}, user_name, made, due_at, credential_type, state, renewable, attempt)
+    select ${openedColumns}, user_name, made, now() + due_in_ms * interval '1 ms', 'iam_user', 'issuing', true, attempt
+    from ${relation}`;
+}
+
+/** The answers to those who asked, `nth` in their order; null for who has none. */
+function atTheirPlaces<Answer extends { nth: string }>(items: unknown[], answers: Answer[]): (Answer | null)[] {
+  const places = new Map(answers.map((answer) => [Number(answer.nth), answer]));
+  return items.map((_, place) => places.get(place + 1) ?? null);
 }

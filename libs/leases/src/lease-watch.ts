@@ -44,16 +44,21 @@ export class LeaseWatch implements OnApplicationShutdown {
     this.listen();
     const closesAt = performance.now() + waitMs;
     let open = asked.map((lease) => lease.id);
+    // Just asked for, none of them can have ended: the first look is worth it when there is news.
+    let isLookWorthIt = !this.isListening;
     for (;;) {
       const poll = this.isListening ? pollWhileListeningMs : pollMs;
       const news = this.newsOf(open, Math.min(poll, Math.max(0, closesAt - performance.now())));
-      const { pending, failed } = await this.finding.progress(asked);
-      if (pending.length === 0 || performance.now() >= closesAt) {
-        news.stop();
-        return { total: asked.length, pending: pending.length, failed };
+      if (isLookWorthIt) {
+        const { pending, failed } = await this.finding.progress(asked);
+        if (pending.length === 0 || performance.now() >= closesAt) {
+          news.stop();
+          return { total: asked.length, pending: pending.length, failed };
+        }
+        open = pending;
       }
-      open = pending;
       await news.heard;
+      isLookWorthIt = true;
     }
   }
 

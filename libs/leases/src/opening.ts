@@ -40,20 +40,36 @@ interface AskedPlace {
 const mountIsAlive = (version: string) =>
   `(tainted_at is null and removed_at is null and path_version <= ${version}::bigint)`;
 
-/** The first ten values of every statement that opens a lease. */
-export function openingValues(opening: Opening): unknown[] {
-  return [
-    opening.commandId,
-    opening.leaseId,
-    opening.tokenId,
-    opening.mountId,
-    opening.mountVersion,
-    opening.roleName,
-    opening.roleVersion,
-    opening.rootVersion,
-    opening.accountId,
-    opening.requestId,
-  ];
+/** The columns that every opening has. */
+const askedColumns = `command_id uuid, lease_id text, token_id uuid, mount_id uuid, mount_version bigint, role_name text,
+  role_version bigint, root_version bigint, account_id text, request_id text`;
+
+/** The relation `asked` of a statement that opens leases: those it is to open, `nth` in their order. $1: `askedValues`. */
+export function asked(moreColumns: string): string {
+  const columns = `${askedColumns}, ${moreColumns}`;
+  const names = columns.split(',').map((column) => column.trim().split(' ')[0]!);
+  return `asked as (
+    select * from rows from (jsonb_to_recordset($1) as (${columns})) with ordinality as given (${names.join(', ')}, nth)
+  )`;
+}
+
+/** The value that `asked` reads: each opening with its further columns. */
+export function askedValues(openings: [opening: Opening, more: Record<string, unknown>][]): string {
+  return JSON.stringify(
+    openings.map(([opening, more]) => ({
+      command_id: opening.commandId,
+      lease_id: opening.leaseId,
+      token_id: opening.tokenId,
+      mount_id: opening.mountId,
+      mount_version: opening.mountVersion,
+      role_name: opening.roleName,
+      role_version: opening.roleVersion,
+      root_version: opening.rootVersion,
+      account_id: opening.accountId,
+      request_id: opening.requestId,
+      ...more,
+    })),
+  );
 }
 
 /** Foreign users of an account, and how many users it may have; null = AWS does not tell. */
@@ -63,20 +79,33 @@ export interface Users {
 }
 
 /**
- * A row when the account has a place for another user, and then a lock that makes the next one who asks wait until this one's
- * intent is counted.
+ * The relation `taken`: those of `allowed` that have a place for another user in their account, which is locked, so that the
+ * next one who asks waits until their intents are counted. Nobody has one where AWS has yet to be asked who else has users.
  */
-export function placeForUser(account: string, usersPerAccount: string): string {
-  return `select count_due_at from aws_accounts where id = ${account} and ${placesLeft(usersPerAccount)} > 0 for update`;
+export const taken = `accounts as (
+    select id, users, foreign_users, quota, count_due_at from aws_accounts
+    where id in (select account_id from allowed) order by id for update
+  ), taken as (
+    select a.*, count_due_at
+    from (select *, row_number() over (partition by account_id order by nth) as turn from allowed) a
+    join accounts on accounts.id = a.account_id
+    where count_due_at is not null and turn <= ${placesLeft('a.users_per_account')}
+  )`;
+
+/** Those of `asked` whose token and mount are alive, and for whom nothing is frozen and no limit is reached. */
+export function allowed(underLimits: boolean): string {
+  const [mountId, roleName, tokenId] = ['a.mount_id', 'a.role_name', 'a.token_id'] as const;
+  const limits = `and not exists (select 1 from (${limitsOf(mountId, roleName, tokenId)}) limits where used >= most)`;
+  return `select a.* from asked a
+    where exists (select 1 from tokens where id = ${tokenId} and ${tokenIsAlive})
+      and exists (select 1 from mounts where id = ${mountId} and ${mountIsAlive('a.mount_version')}) and ${notSealed}
+      and not exists (select 1 from freezes where ${freezes(mountId, roleName, tokenId)})
+      ${underLimits ? limits : ''}`;
 }
 
-/** A row when token and mount are alive, nothing is frozen and no limit is reached; values as `openingValues` gives them. */
-export function allowed({ limited }: Asker): string {
-  const isLimited = limited.role || limited.token;
-  return `select 1 from tokens, mounts
-    where tokens.id = $3 and ${tokenIsAlive} and mounts.id = $4 and ${mountIsAlive('$5')} and ${notSealed}
-      and not exists (select 1 from freezes where ${freezes('$4', '$6', '$3')})
-      ${isLimited ? `and not exists (select 1 from (${limitsOf('$4', '$6', '$3')}) limits where used >= most)` : ''}`;
+/** Whether role or token have a limit, so that what is opened for them must be counted one by one. */
+export function isLimited({ limited }: Asker): boolean {
+  return limited.role || limited.token;
 }
 
 /** Role and token where they have a limit, with it and how many leases count against it; no more are counted than that. */

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
+import { Batches } from '#libs/runtime';
 import { DataSource, EntityManager } from 'typeorm';
-import { Alarms, type Due } from './alarms.js';
+import { Alarms, type Due, type DueNow } from './alarms.js';
 import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
@@ -36,6 +37,11 @@ export interface Settlement {
 /** Taking leases back: who asks for it, who claims the work, and what becomes of the row. */
 @Injectable()
 export class Revoking {
+  private readonly requests = new Batches<{ leaseId: string; reason: EndReason; force: boolean }, AskedLease[]>(
+    (requests) => this.askEach(requests),
+  );
+  private readonly ends = new Batches<Written, (Due & Settlement) | null>((ends) => this.writeAll(this.manager, ends));
+
   constructor(
     private readonly manager: EntityManager,
     private readonly source: DataSource,
@@ -51,33 +57,50 @@ export class Revoking {
    * never handed over is taken back as well, in a time of its own that nobody waits for.
    */
   async ask(which: Which, reason: EndReason, force = false): Promise<{ id: string; attempts: number }[]> {
+    const asked =
+      'leaseId' in which
+        ? await this.requests.ask({ ...which, reason, force }, `${reason} ${force}`)
+        : await this.askAll(which, reason, force);
+    this.alarms.ring(asked);
+    return asked.filter((lease) => lease.known);
+  }
+
+  /** Those of one lane: the same is asked for. */
+  private async askEach(requests: { leaseId: string; reason: EndReason; force: boolean }[]): Promise<AskedLease[][]> {
+    const [{ reason, force }] = requests as [(typeof requests)[0]];
+    const asked = await this.askAll({ leaseIds: requests.map(({ leaseId }) => leaseId) }, reason, force);
+    return requests.map(({ leaseId }) => asked.filter(({ id }) => id === leaseId));
+  }
+
+  private async askAll(
+    which: Which | { leaseIds: string[] },
+    reason: EndReason,
+    force: boolean,
+  ): Promise<AskedLease[]> {
     const [condition, values] = conditionOf(which);
-    await this.manager.query(
-      `update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = $${values.length + 1}
-       where ${condition} and credential_type <> 'iam_user' and state = 'active'`,
-      [...values, reason],
-    );
-    const asked = (await this.manager.query(
-      `with found as (
+    const [given, looks, forced] = [values.length + 1, values.length + 2, values.length + 3].map((nth) => `$${nth}`);
+    return this.manager.query(
+      `with sts as (
+         update leases set state = 'ended', ended_at = now(), due_at = null, end_reason = ${given}
+         where ${condition} and credential_type <> 'iam_user' and state = 'active'
+       ), found as (
          select id, accepted_at is not null or state = 'irrevocable' as known from leases
-         where ${condition} and credential_type = 'iam_user' and state <> 'ended' for update
+         where ${condition} and credential_type = 'iam_user' and state <> 'ended' order by id for update
        ), asked as (
          update leases set state = 'revoking', expires_at = least(expires_at, now()),
            -- Somebody may be at work on it: then the end of that work says what is next.
            due_at = case when state in ('revoking', 'irrevocable') and claim_id is not null and due_at > now()
                          then due_at else now() end,
            claim_id = case when state in ('revoking', 'irrevocable') then claim_id end,
-           looks_left = case when state = 'issuing' then $${values.length + 2}::smallint else looks_left end,
-           end_reason = coalesce(end_reason, $${values.length + 1}),
-           absences = case when $${values.length + 3} and not forced then 0 else absences end,
-           forced = forced or $${values.length + 3}
+           looks_left = case when state = 'issuing' then ${looks}::smallint else looks_left end,
+           end_reason = coalesce(end_reason, ${given}),
+           absences = case when ${forced} and not forced then 0 else absences end,
+           forced = forced or ${forced}
          from found where leases.id = found.id
-         returning leases.id, mount_id, attempts, due_at, known
-       ) select id, mount_id as "mountId", attempts, due_at as "dueAt", 0 as "dueInMs", known from asked`,
+         returning leases.id, mount_id, attempts, known
+       ) select id, mount_id as "mountId", attempts, known from asked`,
       [...values, reason, this.timing.tombstoneLooksMs.length, force],
-    )) as (Due & { mountId: string; attempts: number; known: boolean })[];
-    this.alarms.setSoon(someOfEachMount(asked));
-    return asked.filter((lease) => lease.known);
+    );
   }
 
   /** The mounts that have a lease which is due, whatever became of its alarm. */
@@ -141,7 +164,7 @@ export class Revoking {
     const settled =
       outcome.kind === 'gone' && lease.state !== 'ended'
         ? // The usual one, and the only one that whatever became of the row meanwhile cannot change: no need to lock it first.
-          await this.write(this.manager, lease, this.ended(lease, outcome.reason))
+          await this.ends.ask([lease, this.ended(lease, outcome.reason)], lease.accountId)
         : await this.manager.transaction(async (manager) => {
             const [row] = (await manager.query(
               `select extract(epoch from now() - created_at)::float8 * 1000 as "ageMs", state, forced,
@@ -158,34 +181,48 @@ export class Revoking {
   }
 
   private async write(manager: EntityManager, lease: Lease, next: Next): Promise<(Due & Settlement) | null> {
-    const [settled] = (await manager.query(
-      `with settled as (
-         update leases set state = $3, end_reason = coalesce($4, end_reason), claim_id = null,
-           due_at = now() + $5 * interval '1 ms',
-           ended_at = case when $3 = 'ended' then coalesce(ended_at, now()) end,
-           attempts = $6, absences = $7, looks_left = $8, last_error = $9, renamed_to = $10
-         where id = $1 and claim_id = $2 returning id, due_at, command_id, end_reason, expires_at
+    const [settled] = await this.writeAll(manager, [[lease, next]]);
+    return settled!;
+  }
+
+  private async writeAll(manager: EntityManager, written: Written[]): Promise<((Due & Settlement) | null)[]> {
+    const rows = (await manager.query(
+      `with next as (
+         select * from jsonb_to_recordset($1) as next (id text, claim_id uuid, state text, end_reason text, due_in_ms float8,
+           attempts integer, absences integer, looks_left smallint, last_error text, renamed_to text)
+       ), settled as (
+         update leases set state = next.state, end_reason = coalesce(next.end_reason, leases.end_reason), claim_id = null,
+           due_at = now() + next.due_in_ms * interval '1 ms',
+           ended_at = case when next.state = 'ended' then coalesce(ended_at, now()) end, attempts = next.attempts,
+           absences = next.absences, looks_left = next.looks_left, last_error = next.last_error,
+           renamed_to = next.renamed_to
+         from next where leases.id = next.id and leases.claim_id = next.claim_id
+         returning leases.id, leases.due_at, next.due_in_ms, leases.command_id, leases.state, leases.end_reason, leases.expires_at
        ), forgotten as (
-         update commands set forget_at = now() + $11 * interval '1 ms' from settled
-         where commands.id = settled.command_id and commands.lease_id = settled.id and $3 = 'ended'
+         update commands set forget_at = now() + $2 * interval '1 ms' from settled
+         where commands.id = settled.command_id and commands.lease_id = settled.id and settled.state = 'ended'
        )
-       select id, due_at as "dueAt", $5::float8 as "dueInMs", $3 as state, end_reason as "endReason",
+       select id, due_at as "dueAt", due_in_ms as "dueInMs", state, end_reason as "endReason",
          extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled`,
       [
-        lease.id,
-        lease.claimId,
-        next.state,
-        next.endReason ?? null,
-        next.dueInMs,
-        next.attempts ?? lease.attempts,
-        next.absences ?? lease.absences,
-        next.looksLeft ?? lease.looksLeft,
-        next.lastError === undefined ? lease.lastError : next.lastError,
-        next.renamedTo ?? lease.renamedTo,
+        JSON.stringify(
+          written.map(([lease, next]) => ({
+            id: lease.id,
+            claim_id: lease.claimId,
+            state: next.state,
+            end_reason: next.endReason ?? null,
+            due_in_ms: next.dueInMs,
+            attempts: next.attempts ?? lease.attempts,
+            absences: next.absences ?? lease.absences,
+            looks_left: next.looksLeft ?? lease.looksLeft,
+            last_error: next.lastError === undefined ? lease.lastError : next.lastError,
+            renamed_to: next.renamedTo ?? lease.renamedTo,
+          })),
+        ),
         this.timing.commandMemoryMs,
       ],
     )) as (Due & Settlement)[];
-    return settled ?? null;
+    return written.map(([lease]) => rows.find((row) => row.id === lease.id) ?? null);
   }
 
   /** The rules of promises 1 and 5, as a plain decision. */
@@ -306,6 +343,12 @@ export class Revoking {
   }
 }
 
+/** A lease that is asked back; `known`: a caller can know of it. */
+type AskedLease = DueNow & { attempts: number; known: boolean };
+
+/** A claimed lease and what it becomes. */
+type Written = [lease: Lease, next: Next];
+
 /** A row as it is when a try is settled. */
 interface Settling {
   ageMs: number;
@@ -317,9 +360,6 @@ interface Settling {
 
 /** Unanswered tries after which a lease that is forced out is dropped all the same. */
 const silencesOfForced = 3;
-
-/** Alarms for leases of one mount that are asked for together. */
-const alarmsOfOneMount = 8;
 
 /** How long a lease that was forced out is looked at while its AWS is silent, milliseconds. */
 const forcedLooksForMs = 7 * 86_400_000;
@@ -341,18 +381,9 @@ function jitter(ms: number): number {
   return Math.round(ms * (0.5 + Math.random()));
 }
 
-/** Whoever hears of one lease looks at all that are due in its mount: thousands of alarms would say no more than a few. */
-function someOfEachMount<Lease extends { mountId: string }>(leases: Lease[]): Lease[] {
-  const counts = new Map<string, number>();
-  return leases.filter(({ mountId }) => {
-    const count = (counts.get(mountId) ?? 0) + 1;
-    counts.set(mountId, count);
-    return count <= alarmsOfOneMount;
-  });
-}
-
 /** The SQL condition and its values; a prefix is one range of the "C"-collated key, since `0` follows `/`. */
-export function conditionOf(which: Which): [string, unknown[]] {
+export function conditionOf(which: Which | { leaseIds: string[] }): [string, unknown[]] {
+  if ('leaseIds' in which) return [`id = any($1)`, [which.leaseIds]];
   if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
   if ('mountId' in which) {
     const { mountId, moveId } = which;

@@ -3,6 +3,7 @@ export * from './account-identity.entity.js';
 export { accountOfArn } from './arn.js';
 export * from './credential-request.js';
 export * from './freezes.js';
+export * from './issue-terms.js';
 export * from './mount.entity.js';
 export { type MountWrite, Mounts, systemMaxTtlSeconds } from './mounts.js';
 export * from './moves.js';

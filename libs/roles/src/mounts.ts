@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
+import { Batches, Rows } from '#libs/runtime';
 import { EntityManager, IsNull } from 'typeorm';
 import { Mount, type MountTuning } from './mount.entity.js';
 
@@ -31,7 +32,12 @@ export interface NewMount extends MountWrite {
 /** The mounts: which engine answers under which path. Paths carry their closing slash. */
 @Injectable()
 export class Mounts {
-  constructor(private readonly manager: EntityManager) {}
+  private readonly rows: Rows<Mount>;
+  private readonly routes = new Batches<string, Mount | null>((paths) => this.routeAll(paths));
+
+  constructor(private readonly manager: EntityManager) {
+    this.rows = new Rows(manager, Mount, 'mounts');
+  }
 
   /** Every mount that is not gone, by path; one whose end was refused half way is still among them. */
   async list(): Promise<Mount[]> {
@@ -44,12 +50,20 @@ export class Mounts {
 
   /** The mount that a request path falls under, or null. `path` is without `/v1/`. */
   async route(path: string): Promise<Mount | null> {
-    const candidates = [...`${path}/`.matchAll(/\//g)].map((slash) => `${path}/`.slice(0, slash.index + 1));
-    return this.manager
-      .createQueryBuilder(Mount, 'mounts')
-      .where('path = any(:candidates) and removed_at is null', { candidates })
-      .orderBy('length(path)', 'DESC')
-      .getOne();
+    return this.routes.ask(path);
+  }
+
+  private async routeAll(paths: string[]): Promise<(Mount | null)[]> {
+    const candidates = paths.map((path) =>
+      [...`${path}/`.matchAll(/\//g)].map((slash) => `${path}/`.slice(0, slash.index + 1)).toReversed(),
+    );
+    const rows = (await this.manager.query(
+      `select ${this.rows.columns} from mounts where path = any($1) and removed_at is null`,
+      [[...new Set(candidates.flat())]],
+    )) as Record<string, unknown>[];
+    const mounts = new Map(rows.map((row) => [row.mounts_path, this.rows.of(row)]));
+    // The longest comes first.
+    return candidates.map((each) => mounts.get(each.find((path) => mounts.has(path))) ?? null);
   }
 
   /**

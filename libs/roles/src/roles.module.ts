@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { AccountIdentities } from './account-identities.js';
 import { AccountIdentity } from './account-identity.entity.js';
 import { Freezes } from './freezes.js';
+import { IssueTerms } from './issue-terms.js';
 import { Mount } from './mount.entity.js';
 import { Mounts } from './mounts.js';
 import { Moves } from './moves.js';
@@ -14,7 +15,18 @@ import { RootUses } from './root-uses.js';
 import { Rotations } from './rotations.js';
 import { StaticRoles } from './static-roles.js';
 
-const rooms = [AccountIdentities, Freezes, Mounts, Moves, Roles, RootConfigs, RootUses, Rotations, StaticRoles];
+const rooms = [
+  AccountIdentities,
+  Freezes,
+  IssueTerms,
+  Mounts,
+  Moves,
+  Roles,
+  RootConfigs,
+  RootUses,
+  Rotations,
+  StaticRoles,
+];
 
 /** Mounts, their identities at AWS and their roles, and what an operator has frozen of them. */
 @Module({

@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import { InvalidRequest } from '#libs/contracts';
 import { EntityManager, IsNull } from 'typeorm';
 import { AccountIdentity } from './account-identity.entity.js';
-import { freezes } from './freezes.js';
 import { type RoleDefinition, type RoleWrite, warningsOf, writeRole } from './role-definition.js';
 import { settingOf } from './role-setting.js';
 import { Role } from './role.entity.js';
@@ -24,17 +23,6 @@ export class Roles {
 
   async find(mountId: string, name: string): Promise<Role | null> {
     return this.manager.findOneBy(Role, { mountId, name });
-  }
-
-  /** The role, and whether issuing from it is frozen for this token, in one statement. */
-  async findToIssue(mountId: string, name: string, tokenId: string): Promise<{ role: Role; isFrozen: boolean } | null> {
-    const { entities, raw } = await this.manager
-      .createQueryBuilder(Role, 'roles')
-      .addSelect(`exists (select 1 from freezes where ${freezes(':mountId', ':name', ':tokenId')})`, 'frozen')
-      .where('mount_id = :mountId and name = :name')
-      .setParameters({ mountId, name, tokenId })
-      .getRawAndEntities<{ frozen: boolean }>();
-    return entities[0] ? { role: entities[0], isFrozen: raw[0]!.frozen } : null;
   }
 
   /** Names, sorted. */

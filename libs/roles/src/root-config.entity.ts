@@ -18,6 +18,12 @@ export interface RootConfigSettings {
   disableAutomatedRotation: boolean;
 }
 
+/** So long after it was made a key may be unknown to a part of AWS (aws-facts: some 15 s), milliseconds. */
+const freshMs = 60_000;
+
+/** For the `select` of a query on `root_configs`: for how many milliseconds more that may be so. */
+export const freshFor = `greatest(0, coalesce(${freshMs} - extract(epoch from now() - key_made_at) * 1000, 0))::float8`;
+
 /** One version of a mount's `config/root`. A superseded one is kept while leases need its account. */
 @Entity('root_configs')
 export class RootConfig {

@@ -1,8 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Keyring } from '#libs/access';
 import { InvalidRequest } from '#libs/contracts';
-import { EntityManager, type FindOptionsWhere, IsNull } from 'typeorm';
-import { RootConfig, type RootConfigSettings } from './root-config.entity.js';
+import { Batches } from '#libs/runtime';
+import { EntityManager, type FindOptionsWhere, In, IsNull } from 'typeorm';
+import { freshFor, RootConfig, type RootConfigSettings } from './root-config.entity.js';
 import { defaultTemplate } from './username-template.js';
 
 /** What a write of `config/root` names; absent = unchanged (contract.md section 8, row 5: merge). */
@@ -20,9 +21,6 @@ export interface OpenedRootConfig {
   /** How much longer AWS may not know its key everywhere, milliseconds; 0 of one that no rotation made. */
   freshForMs: number;
 }
-
-/** So long after it was made a key may be unknown to a part of AWS (aws-facts: some 15 s), milliseconds. */
-const freshMs = 60_000;
 
 const untouched: RootConfigSettings = {
   accessKey: '',
@@ -42,6 +40,8 @@ const untouched: RootConfigSettings = {
 /** The root credentials of every mount, one row a version; the secret is sealed with its mount's id as purpose. */
 @Injectable()
 export class RootConfigs {
+  private readonly openings = new Batches<string, OpenedRootConfig[]>((mountIds) => this.openAllOf(mountIds));
+
   constructor(
     private readonly manager: EntityManager,
     private readonly keyring: Keyring,
@@ -112,10 +112,23 @@ export class RootConfigs {
     return current ?? nothingWritten(mountId);
   }
 
+  /** A version of a mount that another statement has read, with its `freshForMs`; null = nothing was written. */
+  async openRow(mountId: string, row: RootConfig | null, freshForMs: number): Promise<OpenedRootConfig> {
+    if (row === null) return nothingWritten(mountId);
+    const { version, accountId, identityArn } = row;
+    const settings = { ...untouched, ...row.settings };
+    const secretKey = row.sealedSecretKey ? await this.keyring.unseal(row.sealedSecretKey, purpose(mountId)) : '';
+    return { mountId, version, settings, secretKey, accountId, identityArn, freshForMs };
+  }
+
   /** Every version that is kept, newest first, the current one first of all: what may destroy an older lease. */
   async openAll(mountId: string): Promise<OpenedRootConfig[]> {
-    const opened = await this.opened({ mountId });
-    return [...opened, nothingWritten(mountId)];
+    return this.openings.ask(mountId);
+  }
+
+  private async openAllOf(mountIds: string[]): Promise<OpenedRootConfig[][]> {
+    const opened = await this.opened({ mountId: In([...new Set(mountIds)]) });
+    return mountIds.map((mountId) => [...opened.filter((root) => root.mountId === mountId), nothingWritten(mountId)]);
   }
 
   /** Notes who a version was seen to be, and in which account. */
@@ -147,21 +160,11 @@ export class RootConfigs {
   private async opened(where: FindOptionsWhere<RootConfig>): Promise<OpenedRootConfig[]> {
     const { entities, raw } = await this.manager
       .createQueryBuilder(RootConfig, 'root_configs')
-      .addSelect(
-        `greatest(0, coalesce(${freshMs} - extract(epoch from now() - key_made_at) * 1000, 0))::float8`,
-        'fresh_for_ms',
-      )
+      .addSelect(freshFor, 'fresh_for_ms')
       .where(where)
       .orderBy('version', 'DESC')
       .getRawAndEntities<{ fresh_for_ms: number }>();
-    return Promise.all(entities.map((row, nth) => this.unsealed(row, raw[nth]!.fresh_for_ms)));
-  }
-
-  private async unsealed(row: RootConfig, freshForMs: number): Promise<OpenedRootConfig> {
-    const { mountId, version, accountId, identityArn } = row;
-    const settings = { ...untouched, ...row.settings };
-    const secretKey = row.sealedSecretKey ? await this.keyring.unseal(row.sealedSecretKey, purpose(mountId)) : '';
-    return { mountId, version, settings, secretKey, accountId, identityArn, freshForMs };
+    return Promise.all(entities.map((row, nth) => this.openRow(row.mountId, row, raw[nth]!.fresh_for_ms)));
   }
 }
 

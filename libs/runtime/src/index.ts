@@ -1,3 +1,4 @@
+export { Batches } from './batches.js';
 export { type ClientTls, connectionsOf, databaseOf, type Reached } from './connections.js';
 export * from './database.js';
 export * from './dependencies.js';
@@ -13,6 +14,7 @@ export * from './queue.js';
 export * from './rabbitmq.js';
 export { openRedis } from './redis.js';
 export { RateBudget } from './rate-budget.js';
+export { Rows } from './rows.js';
 export * from './rpc-errors.js';
 export * from './service.js';
 export * from './start-refused.js';

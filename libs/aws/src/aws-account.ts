@@ -13,12 +13,12 @@ import {
   type ServiceInputTypes as StsInput,
   type ServiceOutputTypes as StsOutput,
 } from '@aws-sdk/client-sts';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
 import type { CredentialProvider } from './ambient-credentials.js';
 import { AssumedCredentials } from './assumed-credentials.js';
 import { type AttemptEnd, call, type CallClass, type CallRules, type Patience } from './aws-call.js';
 import { AwsRefused } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
+import { Connections, crossed, through } from './crossing.js';
 
 /** One version of a mount's `config/root`, its secret in memory only; '' where it names nothing (contract.md 2.1). */
 export interface RootSettings {
@@ -213,7 +213,7 @@ export class AwsAccount {
   readonly #candidates: StsCandidate[];
   readonly #assumed: AssumedCredentials | undefined;
   #sts: StsCandidate;
-  readonly #handler: NodeHttpHandler;
+  readonly #handler: Connections;
   readonly #patience: Patience;
   readonly #maxRetries: number;
   readonly #freshUntil: number;
@@ -233,7 +233,7 @@ export class AwsAccount {
   ) {
     const { requestTimeoutMs, connectTimeoutMs, maxSockets, backoffMs } = { ...limits, ...surroundings };
     const agent = { keepAlive: true, maxSockets };
-    this.#handler = new NodeHttpHandler({
+    this.#handler = new Connections({
       connectionTimeout: connectTimeoutMs,
       httpAgent: agent,
       httpsAgent: agent,
@@ -254,15 +254,18 @@ export class AwsAccount {
       requestHandler: this.#handler,
       maxAttempts: 1,
       retryMode: 'standard',
+      cacheMiddleware: true,
       // With an endpoint of one's own the SDK refuses to be told about FIPS or dual-stack ones by the environment.
       ...(endpoint && { endpoint, useFipsEndpoint: false, useDualstackEndpoint: false }),
     });
     const region = root.region || surroundings.ambientRegion;
     const iamEndpoint = root.iamEndpoint || surroundings.defaultEndpoint;
-    this.#iam = new IAMClient({ region: iamEndpoint ? iamRegionOf(region) : region, ...client(iamEndpoint, ours) });
+    this.#iam = crossed(
+      new IAMClient({ region: iamEndpoint ? iamRegionOf(region) : region, ...client(iamEndpoint, ours) }),
+    );
     this.#candidates = stsPlaces(root, region).map(({ endpoint, region: stsRegion }) => {
       const clientOf = (whose: CredentialProvider) =>
-        new STSClient({ region: stsRegion, ...client(endpoint || surroundings.defaultEndpoint, whose) });
+        crossed(new STSClient({ region: stsRegion, ...client(endpoint || surroundings.defaultEndpoint, whose) }));
       return { name: endpoint || `STS of ${stsRegion}`, isNamed: endpoint !== '', client: clientOf(ours), clientOf };
     });
     this.#sts = this.#candidates[0]!;
@@ -292,11 +295,9 @@ export class AwsAccount {
     input: I,
     rules: CallRules = {},
   ): Promise<O> {
-    return this.#call('iam', Command, rules, (abortSignal, atTheWire) => {
-      const command = new Command(input);
-      command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
-      return this.#iam.send(command, { abortSignal });
-    });
+    return this.#call('iam', Command, rules, (signal, atTheWire) =>
+      this.#iam.send(through(new Command(input), { signal, atTheWire })),
+    );
   }
 
   /** One STS call under our own retry rules. @throws {AwsFailure} */
@@ -336,11 +337,7 @@ export class AwsAccount {
       'sts',
       Command,
       rules,
-      (abortSignal, atTheWire) => {
-        const command = new Command(input);
-        command.middlewareStack.add(through(atTheWire), lastBeforeTheWire);
-        return client.send(command, { abortSignal });
-      },
+      (signal, atTheWire) => client.send(through(new Command(input), { signal, atTheWire })),
       isOurs,
     );
   }
@@ -462,15 +459,6 @@ function iamRegionOf(region: string): string {
   const { properties } = endpointProvider({ Region: region, UseFIPS: false, UseDualStack: false });
   const [scheme] = (properties?.authSchemes ?? []) as { signingRegion?: string }[];
   return scheme?.signingRegion ?? region;
-}
-
-// The lowest priority of the last step: behind signing and next to the socket.
-const lastBeforeTheWire = { step: 'deserialize', priority: 'low', name: 'atTheWire' } as const;
-
-function through(atTheWire: <R>(send: () => Promise<R>) => Promise<R>) {
-  return <Args, Result>(next: (args: Args) => Promise<Result>) =>
-    (args: Args) =>
-      atTheWire(() => next(args));
 }
 
 function refuseUnlessUrls({ iamEndpoint, stsEndpoint, stsFallbackEndpoints }: RootSettings): void {

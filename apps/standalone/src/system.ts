@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { AccessModule, Keyring, Tokens } from '#libs/access';
 import { AuditModule } from '#libs/audit';
 import type { AwsSurroundings } from '#libs/aws';
-import type { LeaseTiming } from '#libs/leases';
+import { Bell, BellModule, type LeaseTiming } from '#libs/leases';
 import {
   type ClientTls,
   databaseModule,
@@ -77,9 +77,11 @@ export async function startSystem(options: SystemOptions): Promise<RunningSystem
 
   const bus = new MemoryBus();
   const metrics = new Metrics('leasehold');
+  const bell = new Bell();
   const connections = () => [
     databaseModule(database),
     queueModule(database),
+    BellModule.of(bell),
     AccessModule.open(options.masterKey),
     AuditModule.of(options.auditFile),
     MetricsModule.of(metrics),

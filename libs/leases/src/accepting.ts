@@ -4,7 +4,8 @@ import { OutOfTime } from '#libs/contracts';
 import { Batches } from '#libs/runtime';
 import { defer, lastValueFrom, mergeMap, race, ReplaySubject, retry, throwError, timer } from 'rxjs';
 import { EntityManager } from 'typeorm';
-import { Alarms, type Due, type DueNow } from './alarms.js';
+import { Alarms, type Due } from './alarms.js';
+import type { DueNow } from './bell.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 

@@ -1,8 +1,9 @@
 import { InjectQueue } from '@nestjs/bullmq';
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger, Optional } from '@nestjs/common';
 import { alarmQueue, type LeaseAlarm } from '#libs/contracts';
 import { answers, Batches } from '#libs/runtime';
 import type { JobsOptions, Queue } from 'bullmq';
+import { Bell, type DueNow } from './bell.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 
 /** Longest wait for the queue, milliseconds: a closing or an absent one may give no answer at all. */
@@ -10,12 +11,6 @@ const queueAnswersWithinMs = 2_000;
 
 /** Alarms that are set together for leases of one mount that are due, and how many leases there are for each. */
 const alarmsOfOneMount = { most: 8, leasesEach: 4 };
-
-/** A lease that is due already. */
-export interface DueNow {
-  id: string;
-  mountId: string;
-}
 
 /** A lease and how long from now it is due, in milliseconds by Postgres's clock; `dueAt` only tells alarms apart. */
 export interface Due {
@@ -37,6 +32,7 @@ export class Alarms {
   constructor(
     @InjectQueue(alarmQueue) private readonly queue: Queue<LeaseAlarm>,
     @Inject(LEASE_TIMING) private readonly timing: LeaseTiming,
+    @Optional() private readonly bell?: Bell,
   ) {}
 
   /** Sets alarms for those that are due within the horizon; the sweep sets the others when their time comes near. */
@@ -56,8 +52,9 @@ export class Alarms {
     void this.add(leases, () => undefined);
   }
 
-  /** Sets alarms that ring at once, and returns at once. */
+  /** Says that these are due, here or by alarms that ring at once, and returns at once. */
   ring(leases: DueNow[]): void {
+    if (leases.length === 0 || this.bell?.ring(leases)) return;
     void this.additions.ask(leases.map(({ id: leaseId, mountId }) => ({ data: { leaseId, mountId }, opts: usual })));
   }
 

@@ -1,5 +1,6 @@
 export * from './accepting.js';
 export * from './alarms.js';
+export { Bell, BellModule } from './bell.js';
 export * from './counting.js';
 export * from './ending-tokens.js';
 export * from './finding.js';

@@ -126,7 +126,11 @@ function command(name: keyof typeof commands): [string, Json] {
     body: request,
     answerKey: z.string().describe('32 random bytes, base64url: what the answer is sealed under.'),
   });
-  const sealed = jwe("To the issuers' public key: alg ECDH-ES, enc A256GCM.", toSchema(content, 'input'));
+  const sealed = jwe(
+    'Under a key of the sender\'s own, for many commands: alg dir, enc A256GCM. Its header "key" is those 32 random bytes as a JWE to ' +
+      "the issuers' public key: alg ECDH-ES, enc A256GCM.",
+    toSchema(content, 'input'),
+  );
   const payload = object({
     pattern: { type: 'string', description: 'Not read.' },
     data: object({ sealed }),

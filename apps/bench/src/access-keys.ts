@@ -48,7 +48,7 @@ export async function main([count = '1000000']: string[]): Promise<number> {
       AWS_EC2_METADATA_DISABLED: 'true',
     };
     const code = "const { main } = await import('./dist/apps/standalone/src/main.js'); await main(['--aws']);";
-    const system = await OwnProcess.start(code, env, /^Leasehold serves at (\S+) /m);
+    const system = await OwnProcess.start(code, env, /^Leasehold serves at (?<url>\S+) /m);
     undo.push(() => system.end());
     const client = new Client(system.url, token);
     undo.push(async () => client.close());

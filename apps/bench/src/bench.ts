@@ -1,7 +1,7 @@
 import type { Client } from './client.js';
 import type { CpuTimes } from './cpu.js';
 import { apply, type Failures, type Load, type Measured } from './load.js';
-import { Operations } from './operations.js';
+import type { Operations } from './operations.js';
 import type { Phase } from './plan.js';
 import type { SimulatedAws } from './simulated-aws.js';
 
@@ -11,7 +11,7 @@ export interface Outcome extends Measured {
 
 export interface Surroundings {
   client: Client;
-  mount: string;
+  operations: Operations;
   aws: SimulatedAws;
   readCpu: () => CpuTimes;
   failures: Failures;
@@ -21,10 +21,10 @@ export interface Surroundings {
 
 /** Goes through the phases one after the other; between them nothing of the last one is left to do. */
 export class Bench {
-  private readonly operations: Operations;
+  constructor(private readonly surroundings: Surroundings) {}
 
-  constructor(private readonly surroundings: Surroundings) {
-    this.operations = new Operations(surroundings.client, surroundings.mount);
+  private get operations(): Operations {
+    return this.surroundings.operations;
   }
 
   async run(phases: Phase[], progress: (done: number) => void): Promise<Outcome[]> {
@@ -45,10 +45,24 @@ export class Bench {
   }
 
   /** Compiled code, connections and caches on both sides, which no figure should pay for. */
-  private async warmUp(): Promise<void> {
+  async warmUp(): Promise<void> {
     for (const operation of Object.values(this.operations.by)) {
       await this.apply({ operation, callers: 8, warmUpMs: 0, measureMs: 350 });
     }
+  }
+
+  /** Lends until there are so many, with as many callers; AWS at 0 ms. */
+  async fill(leases: number, callers: number): Promise<void> {
+    await this.surroundings.aws.setLatency(0);
+    const { stock, by } = this.operations;
+    let asked = stock.length;
+    const operation = async (caller: number) => asked++ < leases && (await by.creds(caller));
+    await this.apply({ operation, callers, warmUpMs: 0, measureMs: 300_000 });
+  }
+
+  /** Applies one operation of a kind for so long, or until nothing is left to do. */
+  measure(load: Load): Promise<Measured> {
+    return this.apply(load);
   }
 
   /** Leases for what needs some, unless `creds` has just made them under the same conditions. */
@@ -63,10 +77,11 @@ export class Bench {
     await this.apply({ operation: enough, callers: Math.max(16, callers), warmUpMs, measureMs });
   }
 
-  private async emptyStock(): Promise<void> {
+  /** Takes back what is in stock. */
+  async emptyStock(): Promise<void> {
     if (this.operations.stock.length === 0) return;
     await this.surroundings.aws.setLatency(0);
-    await this.apply({ operation: this.operations.by.revoke, callers: 32, warmUpMs: 0, measureMs: 60_000 });
+    await this.apply({ operation: this.operations.by.revoke, callers: 32, warmUpMs: 0, measureMs: 120_000 });
   }
 
   private apply(load: Load): Promise<Measured> {

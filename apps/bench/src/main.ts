@@ -1,22 +1,34 @@
-import { arch, availableParallelism, cpus, platform } from 'node:os';
 import { StartRefused } from '#libs/runtime';
 import { ServersRefused } from '#servers';
-import { Bench, type Outcome } from './bench.js';
-import { Client, RequestFailed } from './client.js';
-import { cpuOf } from './cpu.js';
+import { RequestFailed } from './client.js';
+import { measureLateness } from './lateness.js';
 import { Failures } from './load.js';
-import { Mounted } from './mounted.js';
-import { type BenchOptions, readOptions, usage } from './options.js';
-import { planOf } from './plan.js';
-import { surroundingNames, tables, writeJson } from './report.js';
-import type { Undo } from './servers.js';
-import { SimulatedAws } from './simulated-aws.js';
-import { startSystem } from './systems.js';
+import { measureMass } from './mass.js';
+import { type BenchOptions, type MeasurementName, readOptions, usage } from './options.js';
+import { measurePropagation } from './propagation.js';
+import { asText, type Report } from './report.js';
+import { save, writeJson } from './results.js';
+import type { Run } from './rig.js';
+import { measureScale } from './scale.js';
+import { surroundings } from './surroundings.js';
+import { measureTable } from './whole-table.js';
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);
 
+const resultsFolder = 'bench/results';
+
+const measurements: Record<MeasurementName, (run: Run, options: BenchOptions) => Promise<Report>> = {
+  table: measureTable,
+  scale: measureScale,
+  lateness: measureLateness,
+  mass: measureMass,
+  propagation: measurePropagation,
+};
+
 /** `npm run bench`: the exit code is 0 when every request was answered as it should and nothing was left behind. */
 export async function main(argv: string[]): Promise<number> {
+  // The SDK's version is pinned, and tried on the Node that the project asks for.
+  process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
   const ending = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
@@ -38,66 +50,34 @@ export async function main(argv: string[]): Promise<number> {
   }
 }
 
+/** Minutes after which a run is ended with what it has: beyond this something in it never finishes. */
+function longestMinutes({ quick, shapes, target }: BenchOptions): number {
+  return quick ? 4 : 8 * (shapes.length + (target ? 2 : 0));
+}
+
 async function run(options: BenchOptions, ending: AbortController): Promise<number> {
-  const facts = {
-    system:
-      options.target?.url ?? (options.shape === 'services' ? `services, issuers: ${options.issuers}` : 'embedded'),
-    cores: availableParallelism(),
-    cpu: cpus()[0]?.model ?? 'unknown',
-    node: process.version,
-    platform: `${platform()} ${arch()}`,
-    at: new Date().toISOString(),
-  };
-  say(`Bench of ${facts.system} on ${facts.cores} cores (${facts.cpu}), Node ${facts.node}, ${facts.platform}.`);
+  const { measurement, save: name, json } = options;
+  const where = surroundings(measurement);
+  say(`Bench: ${measurement}, on ${where.cores} cores (${where.cpu}), Node ${where.node}, ${where.platform}.`);
   const limit = setTimeout(
     () => {
       say('\nThis takes too long: what was measured so far follows.');
       ending.abort();
     },
-    (options.quick ? 3 : 12) * 60_000,
+    longestMinutes(options) * 60_000,
   );
   const failures = new Failures();
-  const undo: Undo = [];
-  try {
-    const outcomes = await measure(options, failures, ending.signal, undo);
-    say(`\n${tables(outcomes)}`);
-    if (options.json) writeJson(options.json, facts, outcomes, failures);
-  } finally {
-    clearTimeout(limit);
-    for (const step of undo.toReversed()) await step().catch((error: unknown) => failures.add(error));
-  }
-  say(`Took ${(performance.now() / 1_000).toFixed(0)} s.`);
-  const failed = Object.entries(failures.byOutcome);
-  for (const [outcome, count] of failed) say(`FAILED ${outcome}: ${count}`);
+  const report = await measurements[measurement]({ say, failures, signal: ending.signal }, options).finally(() =>
+    clearTimeout(limit),
+  );
+  say(`\n${asText(report)}\n\nTook ${(performance.now() / 1_000).toFixed(0)} s.`);
+  const failed = { byOutcome: failures.byOutcome, first: failures.first };
+  if (json) writeJson(json, report, where, failed);
+  const outcomes = Object.entries(failures.byOutcome);
+  for (const [outcome, count] of outcomes) say(`FAILED ${outcome}: ${count}`);
   if (failures.first !== undefined) say(`The first: ${failures.first}`);
-  return failed.length > 0 || ending.signal.aborted ? 1 : 0;
-}
-
-async function measure(options: BenchOptions, failures: Failures, signal: AbortSignal, undo: Undo): Promise<Outcome[]> {
-  const aws = await SimulatedAws.start();
-  undo.push(() => aws.end());
-  const system = await startSystem[options.shape](options, say, undo);
-  const client = new Client(system.url, system.token);
-  undo.push(async () => client.close());
-
-  const mounted = new Mounted(client, aws);
-  // Services of our own have heard a Ctrl-C as well: nobody may answer, and they go with their database and their AWS.
-  const isCutOff = () => signal.aborted && options.shape === 'services';
-  signal.addEventListener('abort', () => isCutOff() && client.close());
-  undo.push(async () => {
-    client.reconnect();
-    if (!isCutOff()) await mounted.close();
-  });
-  await mounted.open();
-
-  const watched = [...system.processes, { name: surroundingNames.aws, pid: aws.pid }];
-  const readCpu = () => {
-    const { user, system: kernel } = process.cpuUsage();
-    return { ...cpuOf(watched), [surroundingNames.load]: (user + kernel) / 1_000 };
-  };
-  const phases = planOf(options.quick, options.only);
-  const bench = new Bench({ client, mount: mounted.path, aws, readCpu, failures, signal });
-  return bench.run(phases, (done) => {
-    if (process.stdout.isTTY) process.stdout.write(`\r${done + 1} of ${phases.length}`);
-  });
+  const isWhole = outcomes.length === 0 && !ending.signal.aborted;
+  if (name && isWhole) say(`Kept as ${resultsFolder}/${save(name, report, where, failed, resultsFolder)}.`);
+  if (name && !isWhole) say('Not kept: a run that failed or was broken off says nothing.');
+  return isWhole ? 0 : 1;
 }

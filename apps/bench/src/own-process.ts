@@ -7,13 +7,14 @@ const root = fileURLToPath(new URL('../../../..', import.meta.url));
 const endWithUs = "process.stdin.on('close', () => process.exit(1)).resume().unref();";
 
 /**
- * Runs code of the compiled output in a process of its own until it prints what `serving` matches, its first group being
- * the URL. Ctrl-C does not reach it: what was made is taken back first.
+ * Runs code of the compiled output in a process of its own until it prints what `serving` matches, a group `url` among it.
+ * Ctrl-C does not reach it: what was made is taken back first.
  */
 export class OwnProcess {
   private constructor(
     private readonly child: ChildProcess,
-    readonly url: string,
+    /** The groups of what `serving` matched. */
+    readonly said: Record<string, string>,
   ) {}
 
   static async start(code: string, env: Record<string, string>, serving: RegExp): Promise<OwnProcess> {
@@ -24,19 +25,23 @@ export class OwnProcess {
       detached: true,
     });
     let said = '';
-    const url = new Promise<string>((resolve) => {
+    const told = new Promise<Record<string, string>>((resolve) => {
       for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding('utf8').on('data', (text: string) => {
           said = (said + text).slice(-4_000);
-          const [, found] = serving.exec(said) ?? [];
-          if (found) resolve(found);
+          const { groups } = serving.exec(said) ?? {};
+          if (groups) resolve(groups);
         });
       }
     });
     const ended = once(child, 'close').then(() => undefined);
-    const found = await Promise.race([url, ended]);
+    const found = await Promise.race([told, ended]);
     if (!found) throw new Error(`A process ended instead of serving:\n${said}`);
     return new OwnProcess(child, found);
+  }
+
+  get url(): string {
+    return this.said.url!;
   }
 
   get pid(): number {

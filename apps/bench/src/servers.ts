@@ -48,21 +48,29 @@ async function freshDatabase(server: string, undo: Undo): Promise<string> {
   return url.href;
 }
 
-/** RabbitMQ and Redis as given by TEST_RABBITMQ_URL and TEST_REDIS_URL, or of this run's own. */
-export async function obtainBroker(folder: string, say: Say, undo: Undo): Promise<{ rabbitmq: string; redis: string }> {
+/** RabbitMQ and Redis as given by TEST_RABBITMQ_URL and TEST_REDIS_URL, or of this run's own; `ownRedis`: in any case. */
+export async function obtainBroker(
+  folder: string,
+  say: Say,
+  undo: Undo,
+  { ownRedis = false } = {},
+): Promise<{ rabbitmq: string; redis: string }> {
   const obtain = async (given: string | undefined, name: string, start: typeof startRedis | typeof startRabbitmq) => {
     if (given) return given;
-    say(`Starting ${name} (TEST_${name.toUpperCase()}_URL would be used).`);
+    say(`Starting ${name}${ownRedis && name === 'Redis' ? '' : ` (TEST_${name.toUpperCase()}_URL would be used)`}.`);
     const server = await start({ folder: join(folder, name.toLowerCase()), say });
     undo.push(() => server.stop());
     return server.url;
   };
   const { TEST_RABBITMQ_URL, TEST_REDIS_URL } = process.env;
   return {
-    redis: await obtain(TEST_REDIS_URL, 'Redis', startRedis),
+    redis: await obtain(ownRedis ? undefined : TEST_REDIS_URL, 'Redis', startRedis),
     rabbitmq: await obtain(TEST_RABBITMQ_URL, 'RabbitMQ', startRabbitmq),
   };
 }
+
+/** Names of processes that are servers and not our own code. */
+export const serverNames: readonly string[] = ['postgresql', 'rabbitmq', 'redis'];
 
 /** The process behind a URL, where it can be told. */
 export function serverProcess(name: string, url: string): WatchedProcess[] {

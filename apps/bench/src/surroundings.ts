@@ -1,0 +1,14 @@
+import { arch, availableParallelism, cpus, platform } from 'node:os';
+import type { Surroundings } from './report.js';
+
+/** On what this process measures. */
+export function surroundings(measurement: string): Surroundings {
+  return {
+    measurement,
+    cores: availableParallelism(),
+    cpu: cpus()[0]?.model ?? 'unknown',
+    node: process.version,
+    platform: `${platform()} ${arch()}`,
+    at: new Date().toISOString(),
+  };
+}

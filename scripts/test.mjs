@@ -18,8 +18,8 @@ const calmServices =
 const say = (line) => process.stdout.write(`${line}\n`);
 
 /**
- * `npm test`: makes the checkout ready, then runs jest, or once with the arguments given, on servers of this run's own or on those
- * at TEST_DATABASE_URL, TEST_REDIS_URL and TEST_RABBITMQ_URL. The last words are jest's, and so is the exit code; where
+ * `npm test`: makes the checkout ready, counts what requests cost and runs jest, or, with arguments, jest alone and once, on servers
+ * of this run's own or on those at TEST_DATABASE_URL, TEST_REDIS_URL and TEST_RABBITMQ_URL. The last words are jest's, and so is the exit code; where
  * RabbitMQ and Redis cannot be had, what needs none runs, and the run fails with the sentence that says what to do.
  */
 await orSayWhyNot(async () => {
@@ -30,10 +30,10 @@ await orSayWhyNot(async () => {
   const outcome = await withTemporaryFolder(async (temp) => {
     return withDatabase(temp, (databaseUrl) =>
       withServers(temp, async (servers) => {
+        const urls = { TEST_DATABASE_URL: databaseUrl, ...servers.urls };
         let code = 0;
-        for (const args of partsOf(servers))
-          code =
-            (await runJest({ TEST_DATABASE_URL: databaseUrl, ...servers.urls }, args, temp, ending.signal)) || code;
+        for (const command of [...guardOf(servers), ...partsOf(servers).map(jestWith)])
+          code = (await run(command, urls, temp, ending.signal)) || code;
         if (servers.refusal) process.stderr.write(`The journeys over real services were not run. ${servers.refusal}\n`);
         return servers.refusal ? code || 1 : code;
       }),
@@ -61,6 +61,13 @@ function partsOf({ refusal }) {
         ]),
   ];
 }
+
+/** What requests cost, in the shapes that can be had; whoever gives arguments asks for something else. */
+function guardOf({ refusal }) {
+  return process.argv.length > 2 ? [] : [['scripts/guard.mjs', ...(refusal ? ['embedded'] : [])]];
+}
+
+const jestWith = (args) => ['node_modules/jest/bin/jest.js', ...process.argv.slice(2), ...args];
 
 /** The specs' temporary folders are in here too, so that what a cut-off spec leaves behind goes with it. */
 async function withTemporaryFolder(use) {
@@ -119,27 +126,27 @@ async function withServers(temp, use) {
   }
 }
 
-/** Runs jest in a process group of its own, which is ended as a whole. */
-async function runJest(urls, args, temp, ending) {
+/** Runs a part in a process group of its own, which is ended as a whole. */
+async function run(command, urls, temp, ending) {
   if (ending.aborted) return 1;
-  const jest = spawn(process.execPath, ['node_modules/jest/bin/jest.js', ...process.argv.slice(2), ...args], {
+  const part = spawn(process.execPath, command, {
     cwd: root,
     stdio: 'inherit',
     detached: true,
     env: testEnvironment(urls, join(temp, 'tmp')),
   });
-  const exited = once(jest, 'exit');
+  const exited = once(part, 'exit');
   ending.addEventListener('abort', () => {
-    signalGroup(jest.pid, ending.reason);
-    setTimeout(() => signalGroup(jest.pid, 'SIGKILL'), 5000).unref();
+    signalGroup(part.pid, ending.reason);
+    setTimeout(() => signalGroup(part.pid, 'SIGKILL'), 5000).unref();
   });
   const limit = setTimeout(() => {
     process.stderr.write(`The run is ended after ${limitMs / 60_000} minutes: something in it never finishes.\n`);
-    signalGroup(jest.pid, 'SIGKILL');
+    signalGroup(part.pid, 'SIGKILL');
   }, limitMs);
   const [code] = await exited;
   clearTimeout(limit);
-  signalGroup(jest.pid, 'SIGKILL'); // workers, and processes that specs started
+  signalGroup(part.pid, 'SIGKILL'); // workers, and processes that specs started
   endProcessesNaming(join(temp, 'tmp'));
   return code ?? 1;
 }

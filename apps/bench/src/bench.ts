@@ -1,6 +1,6 @@
 import type { Client } from './client.js';
 import type { CpuTimes } from './cpu.js';
-import { apply, type Failures, type Load, type Measured } from './load.js';
+import { apply, type Failures, type Load, type Measured, often } from './load.js';
 import type { Operations } from './operations.js';
 import type { Phase } from './plan.js';
 import type { SimulatedAws } from './simulated-aws.js';
@@ -55,9 +55,7 @@ export class Bench {
   async fill(leases: number, callers: number): Promise<void> {
     await this.surroundings.aws.setLatency(0);
     const { stock, by } = this.operations;
-    let asked = stock.length;
-    const operation = async (caller: number) => asked++ < leases && (await by.creds(caller));
-    await this.apply({ operation, callers, warmUpMs: 0, measureMs: 300_000 });
+    await this.apply(often(by.creds, leases - stock.length, callers));
   }
 
   /** Applies one operation of a kind for so long, or until nothing is left to do. */

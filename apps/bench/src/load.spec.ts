@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
 import { RequestFailed } from './client.js';
-import { apply, Failures } from './load.js';
+import { apply, Failures, often } from './load.js';
 
 const idle = () => ({});
 const never = new AbortController().signal;
@@ -25,6 +25,13 @@ it('ends with what there was to do', async () => {
   const operation = async () => (left -= 1) >= 0;
   await apply({ operation, callers: 3, warmUpMs: 0, measureMs: 60_000 }, idle, new Failures(), never);
   expect(left).toBeLessThan(0);
+});
+
+it('does something just as often as it is told', async () => {
+  let calls = 0;
+  const operation = async () => (calls += 1) > 0;
+  await apply(often(operation, 50, 7), idle, new Failures(), never);
+  expect(calls).toBe(50);
 });
 
 it('counts failures by what came of them and keeps the first text', async () => {

@@ -22,6 +22,17 @@ export interface Load {
   measureMs: number;
 }
 
+/** So much to do for so many callers, however long it takes (ten minutes at most): on a busy machine as much as on an idle one. */
+export function often(operation: Operation, count: number, callers: number): Load {
+  let left = count;
+  return {
+    operation: async (caller) => left-- > 0 && (await operation(caller)),
+    callers,
+    warmUpMs: 0,
+    measureMs: 600_000,
+  };
+}
+
 export interface Measured {
   /** Milliseconds of every request that began after the warm-up, ascending. */
   samples: Float64Array;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import { often } from './load.js';
 import { lentIn } from './operations.js';
 import type { BenchOptions } from './options.js';
 import { percentile } from './percentile.js';
@@ -54,10 +55,8 @@ export async function measurePropagation(run: Run, { shapes }: BenchOptions): Pr
           if (run.signal.aborted) break;
           run.say(`Measuring ${rig.system.name}: ${name}.`);
           const uses: Use[] = [];
-          let asked = 0;
-          const operation = async () =>
-            asked++ < leases.each && uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
-          await bench.measure({ operation, callers: leases.callers, warmUpMs: 0, measureMs: 240_000 });
+          const operation = async () => uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
+          await bench.measure(often(operation, leases.each, leases.callers));
           found.push({ system: rig.system.name, way: name, uses });
         }
         await rig.aws.set({ propagationMs: 0 });

@@ -10,7 +10,7 @@ import { asText, type Report } from './report.js';
 import { save, writeJson } from './results.js';
 import type { Run } from './rig.js';
 import { measureScale } from './scale.js';
-import { surroundings } from './surroundings.js';
+import { factsOf } from './facts.js';
 import { measureTable } from './whole-table.js';
 
 const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -57,7 +57,7 @@ function longestMinutes({ quick, shapes, target }: BenchOptions): number {
 
 async function run(options: BenchOptions, ending: AbortController): Promise<number> {
   const { measurement, save: name, json } = options;
-  const where = surroundings(measurement);
+  const where = factsOf(measurement);
   say(`Bench: ${measurement}, on ${where.cores} cores (${where.cpu}), Node ${where.node}, ${where.platform}.`);
   const limit = setTimeout(
     () => {

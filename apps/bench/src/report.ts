@@ -30,7 +30,7 @@ export interface Report {
 }
 
 /** On what it was measured; nothing that names a machine or a person. */
-export interface Surroundings {
+export interface Facts {
   measurement: string;
   cores: number;
   cpu: string;
@@ -48,7 +48,7 @@ export function asText({ sections }: Report): string {
 }
 
 /** For people who were not there; `plotFile` says in which file a plot is. */
-export function asMarkdown(report: Report, where: Surroundings, plotFile: (plot: Plot) => string): string {
+export function asMarkdown(report: Report, where: Facts, plotFile: (plot: Plot) => string): string {
   const { measurement, cores, cpu, node, platform, at } = where;
   const parts = [
     `# ${measurement}`,

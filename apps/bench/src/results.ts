@@ -1,10 +1,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { drawn } from './plots.js';
-import { asMarkdown, type Report, type Surroundings } from './report.js';
+import { asMarkdown, type Report, type Facts } from './report.js';
 
 /** The figures of a run for programs. @throws Error when the file cannot be written. */
-export function writeJson(file: string, report: Report, where: Surroundings, failed: object): void {
+export function writeJson(file: string, report: Report, where: Facts, failed: object): void {
   writeFileSync(file, `${JSON.stringify({ ...where, ...report.data, failed }, rounded, 1)}\n`);
 }
 
@@ -12,7 +12,7 @@ export function writeJson(file: string, report: Report, where: Surroundings, fai
  * Keeps a run as a page, its figures and its pictures, all named after it, in `folder`.
  * @returns the page's name. @throws Error when they cannot be written.
  */
-export function save(name: string, report: Report, where: Surroundings, failed: object, folder: string): string {
+export function save(name: string, report: Report, where: Facts, failed: object, folder: string): string {
   mkdirSync(folder, { recursive: true });
   const fileOf = (suffix: string) => `${name}${suffix}`;
   for (const plot of report.plots) writeFileSync(join(folder, fileOf(`-${plot.name}.svg`)), `${drawn(plot)}\n`);

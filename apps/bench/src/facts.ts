@@ -1,8 +1,8 @@
 import { arch, availableParallelism, cpus, platform } from 'node:os';
-import type { Surroundings } from './report.js';
+import type { Facts } from './report.js';
 
 /** On what this process measures. */
-export function surroundings(measurement: string): Surroundings {
+export function factsOf(measurement: string): Facts {
   return {
     measurement,
     cores: availableParallelism(),

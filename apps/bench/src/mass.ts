@@ -15,6 +15,9 @@ const sizes = [10_000, 100_000, 1_000_000];
 /** Credentials that are asked for among so many leases, by one caller and by sixteen. */
 const work = { alone: 400, together: 1_600 };
 
+/** Starts of the services at each size; the least of each figure is what is left of chance, such as when garbage was collected last. */
+const starts = 2;
+
 /** Growth between the smallest and the largest number that is still none. */
 const most = 0.1;
 
@@ -70,7 +73,9 @@ export async function measureMass(run: Run): Promise<Report> {
             mount: `${mounted.path}/`,
           });
           seeded = leases;
-          found.push(await measureAmong(rig, mounted, database, leases));
+          const tries = [];
+          while (tries.length < starts) tries.push(await measureAmong(rig, mounted, database, leases));
+          found.push(leastOf(tries));
         }
       } finally {
         await clear(database).finally(() => database.end());
@@ -80,7 +85,7 @@ export async function measureMass(run: Run): Promise<Report> {
   );
 }
 
-async function measureAmong(rig: Rig<Services>, mounted: Mounted, database: pg.Client, leases: number) {
+async function measureAmong(rig: Rig<Services>, mounted: Mounted, database: pg.Client, leases: number): Promise<Size> {
   const { fleet } = rig.system;
   rig.run.say(`Measuring among ${leases} leases.`);
   await Promise.all(fleet.running().map((service) => service.end()));
@@ -115,6 +120,22 @@ async function measureAmong(rig: Rig<Services>, mounted: Mounted, database: pg.C
     credsMs: percentile(creds.samples, 50),
     manyCredsMs: percentile(many.samples, 50),
   };
+}
+
+/** The least of each figure. */
+function leastOf([first, ...others]: Size[]): Size {
+  return others.reduce((least, each) => {
+    const memory = Object.keys(least.memory).map((name) => [name, Math.min(least.memory[name]!, each.memory[name]!)]);
+    return {
+      leases: least.leases,
+      startSeconds: Math.min(least.startSeconds, each.startSeconds),
+      memory: Object.fromEntries(memory) as Size['memory'],
+      redisMb: Math.min(least.redisMb, each.redisMb),
+      alarms: Math.max(least.alarms, each.alarms),
+      credsMs: Math.min(least.credsMs, each.credsMs),
+      manyCredsMs: Math.min(least.manyCredsMs, each.manyCredsMs),
+    };
+  }, first!);
 }
 
 /** What the queue remembers of the size before is not of this one: the product arms its alarms anew. */
@@ -193,7 +214,7 @@ function reportOf(found: Size[]): Report {
           ]),
           ['alarms set', ...found.map(({ alarms }) => `${alarms}`), '', ''],
         ],
-        note: 'Leases are rows of SQL that end evenly over 32 days; alarms and revocations of those that are due are the product’s own. Each size has services of its own, that have done the same work.',
+        note: 'Leases are rows of SQL that end evenly over 32 days; alarms and revocations of those that are due are the product’s own. Each size has services of its own, that have done the same work, twice; the least of each figure is shown.',
       },
     ],
     plots: [

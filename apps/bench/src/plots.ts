@@ -4,15 +4,15 @@ import type { Plot } from './report.js';
 const size = { width: 760, height: 420 };
 
 /** A plot as the text of an SVG file, drawn without a browser. */
-export function drawn({ title, unit, kind, categories, series, logarithmic = false }: Plot): string {
+export function drawn({ title, unit, kind, categories, series }: Plot): string {
   const chart = init(null, null, { renderer: 'svg', ssr: true, ...size });
   try {
     chart.setOption({
       animation: false,
       backgroundColor: '#ffffff',
       title: { text: title, left: 'center', textStyle: { fontSize: 15 } },
-      legend: { bottom: 0, show: series.length > 1 },
-      grid: { left: 70, right: 30, top: 60, bottom: 70, containLabel: true },
+      legend: { bottom: 5, itemGap: 40, show: series.length > 1 },
+      grid: { left: 70, right: 30, top: 60, bottom: 40, containLabel: true },
       xAxis: {
         type: 'category',
         data: categories,
@@ -21,7 +21,7 @@ export function drawn({ title, unit, kind, categories, series, logarithmic = fal
           rotate: kind === 'bars' && categories.length > 6 ? 35 : 0,
         },
       },
-      yAxis: { type: logarithmic ? 'log' : 'value', name: unit },
+      yAxis: { type: 'value', name: unit },
       series: series.map(({ name, values }) => ({
         name,
         type: kind === 'bars' ? 'bar' : 'line',

@@ -18,7 +18,6 @@ export interface Plot {
   kind: 'bars' | 'lines';
   categories: string[];
   series: { name: string; values: (number | undefined)[] }[];
-  logarithmic?: boolean;
 }
 
 /** All of it, as it is told to a terminal and kept. */

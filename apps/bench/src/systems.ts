@@ -115,7 +115,7 @@ export async function startServices(
   const kinds = ['gateway', ...Array.from({ length: issuers }, () => 'issuer' as const), 'revoker'] as const;
   const services = await Promise.all(kinds.map((kind) => fleet.start(kind).serves()));
   return {
-    name: `services, issuers: ${issuers}`,
+    name: issuers === 1 ? 'services' : `services, issuers: ${issuers}`,
     fleet,
     databaseUrl,
     redisUrl: redis,

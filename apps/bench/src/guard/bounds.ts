@@ -47,7 +47,7 @@ export const bounds: Record<Shape, Bounds> = {
       'assumed-role': { statements: 7, databaseBytes: 7_880, messages: 0, redisCommands: 0, awsCalls: 1, awsSteps: 1 },
       'role-read': { statements: 4, databaseBytes: 3_170, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
     },
-    ratios: { cpu: 5, latency: 1.5 },
+    ratios: { cpu: 4, latency: 1.5 },
   },
   services: {
     costs: {
@@ -57,6 +57,6 @@ export const bounds: Record<Shape, Bounds> = {
       'assumed-role': { statements: 7, databaseBytes: 7_880, messages: 2, redisCommands: 0, awsCalls: 1, awsSteps: 1 },
       'role-read': { statements: 4, databaseBytes: 3_170, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
     },
-    ratios: { cpu: 9, latency: 1.5 },
+    ratios: { cpu: 8, latency: 1.5 },
   },
 };

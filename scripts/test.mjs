@@ -67,7 +67,9 @@ function guardOf({ refusal }) {
   return process.argv.length > 2 ? [] : [['scripts/guard.mjs', ...(refusal ? ['embedded'] : [])]];
 }
 
-const jestWith = (args) => ['node_modules/jest/bin/jest.js', ...process.argv.slice(2), ...args];
+function jestWith(args) {
+  return ['node_modules/jest/bin/jest.js', ...process.argv.slice(2), ...args];
+}
 
 /** The specs' temporary folders are in here too, so that what a cut-off spec leaves behind goes with it. */
 async function withTemporaryFolder(use) {

@@ -1,8 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
+/** Milliseconds of CPU that processes have used so far, by name and id: one that has ended since is no less than nothing. */
+export type CpuTimes = Record<string, Record<number, number>>;
+
 /** Milliseconds of CPU by the name of a process. */
-export type CpuTimes = Record<string, number>;
+export type SpentCpu = Record<string, number>;
 
 export interface WatchedProcess {
   name: string;
@@ -30,13 +33,16 @@ export function cpuOf(processes: WatchedProcess[]): CpuTimes {
   for (const { name, pid, titled } of processes) {
     const parts =
       titled === undefined ? [pid] : (below.get(pid) ?? []).filter((part) => titleOf(part).includes(titled));
-    times[name] = parts.reduce((sum, part) => sum + treeMs(part), times[name] ?? 0);
+    times[name] = { ...times[name], ...Object.fromEntries(parts.map((part) => [part, treeMs(part)])) };
   }
   return times;
 }
 
-export function spentBetween(before: CpuTimes, after: CpuTimes): CpuTimes {
-  return Object.fromEntries(Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? ms)]));
+/** What was spent by processes that are there at the end; what one had used before it was first seen counts too. */
+export function spentBetween(before: CpuTimes, after: CpuTimes): SpentCpu {
+  const spentBy = (name: string) =>
+    Object.entries(after[name]!).reduce((sum, [pid, ms]) => sum + ms - (before[name]?.[Number(pid)] ?? 0), 0);
+  return Object.fromEntries(Object.keys(after).map((name) => [name, spentBy(name)]));
 }
 
 /** The process that listens on a port of this machine; undefined where that cannot be told. */

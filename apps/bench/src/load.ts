@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RequestFailed } from './client.js';
-import { type CpuTimes, spentBetween } from './cpu.js';
+import { type CpuTimes, spentBetween, type SpentCpu } from './cpu.js';
 import type { Operation } from './operations.js';
 
 /** Requests that failed, over the whole run. */
@@ -41,7 +41,7 @@ export interface Measured {
   /** Answers in that time. */
   completed: number;
   /** Milliseconds of CPU that each process spent in that time. */
-  cpu: CpuTimes;
+  cpu: SpentCpu;
 }
 
 /** A closed loop: each caller asks, waits for the answer, and asks again, until the time is over. */

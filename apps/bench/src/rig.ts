@@ -75,7 +75,7 @@ export class Rig<S extends System = System> {
   private readonly readCpu = (): CpuTimes => {
     const { user, system: kernel } = process.cpuUsage();
     const watched = [...this.system.processes, { name: surroundingNames.aws, pid: this.aws.pid }];
-    return { ...cpuOf(watched), [surroundingNames.load]: (user + kernel) / 1_000 };
+    return { ...cpuOf(watched), [surroundingNames.load]: { [process.pid]: (user + kernel) / 1_000 } };
   };
 
   /** Services of our own have heard a Ctrl-C as well: nobody may answer, and they go with their database and their AWS. */

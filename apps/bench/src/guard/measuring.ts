@@ -138,7 +138,7 @@ async function cpuRatio(
   await aws.setLatency(0);
   const readOwn = () => {
     const { user, system } = process.cpuUsage();
-    return { bare: (user + system) / 1_000 };
+    return { bare: { [process.pid]: (user + system) / 1_000 } };
   };
   const ours = (count: number) => bench.measure(often(operations.by.creds, count, cpu.callers));
   const theirs = (count: number) => apply(often(bare.make, count, cpu.callers), readOwn, run.failures, run.signal);

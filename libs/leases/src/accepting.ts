@@ -8,6 +8,7 @@ import { Alarms, type Due } from './alarms.js';
 import type { DueNow } from './bell.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
+import { lockLeases } from './lock-leases.js';
 
 /**
  * What the asker writes: that it hands a credential on, that it has left, or that the hand-over failed after all.
@@ -17,7 +18,7 @@ import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
  */
 @Injectable()
 export class Accepting implements OnApplicationShutdown {
-  private readonly acceptances = new Batches<string, boolean>((leaseIds) => this.acceptAll(leaseIds));
+  private readonly acceptances = new Batches<string, boolean>((leaseIds, alone) => this.acceptAll(leaseIds, alone));
   private readonly stopped = new ReplaySubject<void>(1);
 
   constructor(
@@ -41,35 +42,37 @@ export class Accepting implements OnApplicationShutdown {
     if (!(await this.acceptances.ask(leaseId))) throw lapsed();
   }
 
-  private async acceptAll(leaseIds: string[]): Promise<boolean[]> {
-    const ids = [...new Set(leaseIds)];
+  private async acceptAll(leaseIds: string[], alone: boolean): Promise<(boolean | undefined)[]> {
     const accepted = (await this.manager.query(
-      `with accepted as (
+      `with held as (${lockLeases('id = any($1)', alone)}), accepted as (
          update leases l set state = 'active', accepted_at = now(), due_at = expires_at
-         where id = any($1) and state = 'offered' and due_at > now()
+         where id in (select id from held) and state = 'offered' and due_at > now()
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})
            and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null
                          and path_version <= l.mount_version)
            and ${notSealed}
          returning id, due_at
        ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
-      [ids],
+      [leaseIds],
     )) as Due[];
+    this.alarms.setSoon(accepted);
     const isAccepted = new Set(accepted.map((lease) => lease.id));
-    const refused = ids.filter((id) => !isAccepted.has(id));
-    // Asked before, and the answer was lost. A statement of its own: the one above may have waited for that very
-    // acceptance, and would not see it.
-    const held =
-      refused.length === 0
-        ? []
-        : ((await this.manager.query(
-            `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
-             from leases where id = any($1) and state = 'active'`,
-            [refused],
-          )) as Due[]);
-    this.alarms.setSoon([...accepted, ...held]);
-    for (const { id } of held) isAccepted.add(id);
-    return leaseIds.map((id) => isAccepted.has(id));
+    if (!alone) return leaseIds.map((id) => isAccepted.has(id) || undefined);
+    return [isAccepted.has(leaseIds[0]!) || (await this.wasAccepted(leaseIds[0]!))];
+  }
+
+  /**
+   * Asked before, and the answer was lost. A statement of its own: the one before it may have waited for that very acceptance,
+   * and would not see it.
+   */
+  private async wasAccepted(leaseId: string): Promise<boolean> {
+    const held = (await this.manager.query(
+      `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
+       from leases where id = $1 and state = 'active'`,
+      [leaseId],
+    )) as Due[];
+    this.alarms.setSoon(held);
+    return held.length > 0;
   }
 
   /**

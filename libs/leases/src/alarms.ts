@@ -27,7 +27,7 @@ export interface Due {
 @Injectable()
 export class Alarms {
   private readonly logger = new Logger(Alarms.name);
-  private readonly additions = new Batches<Alarm[], void>((alarms) => this.addAll(alarms), Infinity);
+  private readonly additions = new Batches<Alarm[], null>((alarms) => this.addAll(alarms), Infinity);
 
   constructor(
     @InjectQueue(alarmQueue) private readonly queue: Queue<LeaseAlarm>,
@@ -79,7 +79,7 @@ export class Alarms {
   }
 
   /** What is asked for at the same time goes to the queue together. */
-  private async addAll(asked: Alarm[][]): Promise<void[]> {
+  private async addAll(asked: Alarm[][]): Promise<null[]> {
     const alarms = someOfEachMount(asked.flat());
     let silence: NodeJS.Timeout | undefined;
     try {
@@ -97,7 +97,7 @@ export class Alarms {
     } finally {
       clearTimeout(silence);
     }
-    return asked.map(() => undefined);
+    return asked.map(() => null);
   }
 }
 

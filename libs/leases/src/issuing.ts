@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type CredentialType, OutOfTime } from '#libs/contracts';
-import { Batches } from '#libs/runtime';
+import { Batches, recordset } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import { Alarms } from './alarms.js';
 import type { DueNow } from './bell.js';
@@ -8,6 +8,7 @@ import { placesLeft } from './foreign-users.js';
 import { IdempotentAnswers, type KeptAnswer } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import type { MadeOfUser } from './lease.entity.js';
+import { lockLeases } from './lock-leases.js';
 import {
   allowed,
   asked,
@@ -85,7 +86,7 @@ export class Issuing {
   private readonly intents = new Batches<UserIntent, CountIsDue | null>((intents) =>
     this.openAll(this.manager, intents),
   );
-  private readonly offers = new Batches<MadeUser, boolean>((made) => this.offerAll(this.manager, made));
+  private readonly offers = new Batches<MadeUser, boolean>((made, alone) => this.offerAll(this.manager, made, alone));
   private readonly stsLeases = new Batches<StsLease, TtlLeft | null>((leases) => this.openAllSts(this.manager, leases));
 
   constructor(
@@ -236,24 +237,26 @@ export class Issuing {
     }
     // Answer and lease are one commit: no lease that may be accepted is without its answer, and no key has two.
     await this.manager.transaction(async (manager) => {
-      const [isOffered] = await this.offerAll(manager, [made]);
+      const [isOffered] = await this.offerAll(manager, [made], true);
       if (!isOffered) throw new OutOfTime();
       await this.answers.keep(manager, leaseId, kept);
     });
   }
 
-  private async offerAll(manager: EntityManager, made: MadeUser[]): Promise<boolean[]> {
+  private async offerAll(manager: EntityManager, made: MadeUser[], alone: boolean): Promise<(boolean | undefined)[]> {
     const offered = (await manager.query(
-      `with offered as (
+      `with made as (
+         select * from jsonb_to_recordset($1) as made (lease_id text, access_key_id text, ttl_ms float8, looks_left smallint)
+       ), held as (${lockLeases('id in (select lease_id from made)', alone)}), offered as (
          update leases set state = 'offered', access_key_id = made.access_key_id, issued_at = now(),
            expires_at = now() + made.ttl_ms * interval '1 ms', due_at = now() + $2 * interval '1 ms',
            looks_left = made.looks_left
-         from jsonb_to_recordset($1) as made (lease_id text, access_key_id text, ttl_ms float8, looks_left smallint)
+         from made join held on held.id = made.lease_id
          where leases.id = made.lease_id and state = 'issuing' and due_at > now() and ${notWithdrawn}
          returning leases.id
        ) select id from offered`,
       [
-        JSON.stringify(
+        recordset(
           made.map(({ leaseId, accessKeyId, ttlMs, looksLeft }) => ({
             lease_id: leaseId,
             access_key_id: accessKeyId,
@@ -265,7 +268,7 @@ export class Issuing {
       ],
     )) as { id: string }[];
     const ids = new Set(offered.map(({ id }) => id));
-    return made.map(({ leaseId }) => ids.has(leaseId));
+    return made.map(({ leaseId }) => ids.has(leaseId) || (alone ? false : undefined));
   }
 
   /** Whether its offer would still be taken: nobody took the intent back, and its caller has not left. */

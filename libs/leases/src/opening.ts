@@ -1,6 +1,7 @@
 import { notSealed, tokenIsAlive } from '#libs/access';
 import { NoRoute, OverBudget, PermissionDenied, Sealed } from '#libs/contracts';
 import { freezes } from '#libs/roles';
+import { recordset } from '#libs/runtime';
 import type { EntityManager } from 'typeorm';
 import { placesLeft } from './foreign-users.js';
 
@@ -55,7 +56,7 @@ export function asked(moreColumns: string): string {
 
 /** The value that `asked` reads: each opening with its further columns. */
 export function askedValues(openings: [opening: Opening, more: Record<string, unknown>][]): string {
-  return JSON.stringify(
+  return recordset(
     openings.map(([opening, more]) => ({
       command_id: opening.commandId,
       lease_id: opening.leaseId,

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
-import { Batches } from '#libs/runtime';
+import { Batches, recordset } from '#libs/runtime';
 import { DataSource, EntityManager } from 'typeorm';
 import { Alarms, type Due } from './alarms.js';
 import type { DueNow } from './bell.js';
 import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
+import { lockLeases } from './lock-leases.js';
 
 /**
  * Which leases to take back: one, all below a prefix of whole path segments, all of a mount, for a move of it those that it has
@@ -39,9 +40,11 @@ export interface Settlement {
 @Injectable()
 export class Revoking {
   private readonly requests = new Batches<{ leaseId: string; reason: EndReason; force: boolean }, AskedLease[]>(
-    (requests) => this.askEach(requests),
+    (requests, alone) => this.askEach(requests, alone),
   );
-  private readonly ends = new Batches<Written, (Due & Settlement) | null>((ends) => this.writeAll(this.manager, ends));
+  private readonly ends = new Batches<Written, (Due & Settlement) | null>((ends, alone) =>
+    this.writeAll(this.manager, ends, alone),
+  );
 
   constructor(
     private readonly manager: EntityManager,
@@ -61,22 +64,29 @@ export class Revoking {
     const asked =
       'leaseId' in which
         ? await this.requests.ask({ ...which, reason, force }, `${reason} ${force}`)
-        : await this.askAll(which, reason, force);
+        : await this.askAll(which, reason, force, true);
     this.alarms.ring(asked);
     return asked.filter((lease) => lease.known);
   }
 
   /** Those of one lane: the same is asked for. */
-  private async askEach(requests: { leaseId: string; reason: EndReason; force: boolean }[]): Promise<AskedLease[][]> {
+  private async askEach(
+    requests: { leaseId: string; reason: EndReason; force: boolean }[],
+    alone: boolean,
+  ): Promise<(AskedLease[] | undefined)[]> {
     const [{ reason, force }] = requests as [(typeof requests)[0]];
-    const asked = await this.askAll({ leaseIds: requests.map(({ leaseId }) => leaseId) }, reason, force);
-    return requests.map(({ leaseId }) => asked.filter(({ id }) => id === leaseId));
+    const asked = await this.askAll({ leaseIds: requests.map(({ leaseId }) => leaseId) }, reason, force, alone);
+    return requests.map(({ leaseId }) => {
+      const found = asked.filter(({ id }) => id === leaseId);
+      return found.length > 0 || alone ? found : undefined;
+    });
   }
 
   private async askAll(
     which: Which | { leaseIds: string[] },
     reason: EndReason,
     force: boolean,
+    alone: boolean,
   ): Promise<AskedLease[]> {
     const [condition, values] = conditionOf(which);
     const [given, looks, forced] = [values.length + 1, values.length + 2, values.length + 3].map((nth) => `$${nth}`);
@@ -86,7 +96,8 @@ export class Revoking {
          where ${condition} and credential_type <> 'iam_user' and state = 'active'
        ), found as (
          select id, accepted_at is not null or state = 'irrevocable' as known from leases
-         where ${condition} and credential_type = 'iam_user' and state <> 'ended' order by id for update
+         where ${condition} and credential_type = 'iam_user' and state <> 'ended'
+         order by id for update ${alone ? '' : 'skip locked'}
        ), asked as (
          update leases set state = 'revoking', expires_at = least(expires_at, now()),
            -- Somebody may be at work on it: then the end of that work says what is next.
@@ -182,31 +193,36 @@ export class Revoking {
   }
 
   private async write(manager: EntityManager, lease: Lease, next: Next): Promise<(Due & Settlement) | null> {
-    const [settled] = await this.writeAll(manager, [[lease, next]]);
+    const [settled] = await this.writeAll(manager, [[lease, next]], true);
     return settled!;
   }
 
-  private async writeAll(manager: EntityManager, written: Written[]): Promise<((Due & Settlement) | null)[]> {
+  private async writeAll(
+    manager: EntityManager,
+    written: Written[],
+    alone: boolean,
+  ): Promise<((Due & Settlement) | null | undefined)[]> {
     const rows = (await manager.query(
       `with next as (
          select * from jsonb_to_recordset($1) as next (id text, claim_id uuid, state text, end_reason text, due_in_ms float8,
            attempts integer, absences integer, looks_left smallint, last_error text, renamed_to text)
-       ), settled as (
+       ), held as (${lockLeases('id in (select id from next)', alone)}), settled as (
          update leases set state = next.state, end_reason = coalesce(next.end_reason, leases.end_reason), claim_id = null,
            due_at = now() + next.due_in_ms * interval '1 ms',
            ended_at = case when next.state = 'ended' then coalesce(ended_at, now()) end, attempts = next.attempts,
            absences = next.absences, looks_left = next.looks_left, last_error = next.last_error,
            renamed_to = next.renamed_to
-         from next where leases.id = next.id and leases.claim_id = next.claim_id
-         returning leases.id, leases.due_at, next.due_in_ms, leases.command_id, leases.state, leases.end_reason, leases.expires_at
+         from next join held on held.id = next.id
+         where leases.id = next.id and leases.claim_id = next.claim_id
+         returning leases.id, next.claim_id, leases.due_at, next.due_in_ms, leases.command_id, leases.state, leases.end_reason, leases.expires_at
        ), forgotten as (
          update commands set forget_at = now() + $2 * interval '1 ms' from settled
          where commands.id = settled.command_id and commands.lease_id = settled.id and settled.state = 'ended'
        )
-       select id, due_at as "dueAt", due_in_ms as "dueInMs", state, end_reason as "endReason",
+       select id, claim_id as "claimId", due_at as "dueAt", due_in_ms as "dueInMs", state, end_reason as "endReason",
          extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled`,
       [
-        JSON.stringify(
+        recordset(
           written.map(([lease, next]) => ({
             id: lease.id,
             claim_id: lease.claimId,
@@ -222,8 +238,9 @@ export class Revoking {
         ),
         this.timing.commandMemoryMs,
       ],
-    )) as (Due & Settlement)[];
-    return written.map(([lease]) => rows.find((row) => row.id === lease.id) ?? null);
+    )) as (Due & Settlement & { claimId: string })[];
+    const settled = new Map(rows.map(({ claimId, ...row }) => [`${row.id} ${claimId}`, row]));
+    return written.map(([lease]) => settled.get(`${lease.id} ${lease.claimId}`) ?? (alone ? null : undefined));
   }
 
   /** The rules of promises 1 and 5, as a plain decision. */

@@ -47,7 +47,7 @@ export class IssueTerms {
     return this.reads.ask(asked);
   }
 
-  private async read(asked: Asked[]): Promise<(Terms | null)[]> {
+  private async read(asked: Asked[]): Promise<(Promise<Terms> | null)[]> {
     const keys = asked.map(({ mountPath, roleName, tokenId }) => `${tokenId} ${mountPath} ${roleName}`);
     const distinct = [...new Map(keys.map((key, nth) => [key, asked[nth]!]))];
     const rows = (await this.manager.query(
@@ -64,10 +64,8 @@ export class IssueTerms {
         distinct.map(([, { tokenId }]) => tokenId),
       ],
     )) as (Record<string, unknown> & { nth: string })[];
-    const found = await Promise.all(
-      rows.map(async (row) => [distinct[Number(row.nth) - 1]![0], await this.termsIn(row)] as const),
-    );
-    const terms = new Map(found);
+    // Each by itself: a root that cannot be opened is its own mount's trouble.
+    const terms = new Map(rows.map((row) => [distinct[Number(row.nth) - 1]![0], this.termsIn(row)]));
     return keys.map((key) => terms.get(key) ?? null);
   }
 

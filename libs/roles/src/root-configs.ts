@@ -126,9 +126,13 @@ export class RootConfigs {
     return this.openings.ask(mountId);
   }
 
-  private async openAllOf(mountIds: string[]): Promise<OpenedRootConfig[][]> {
-    const opened = await this.opened({ mountId: In([...new Set(mountIds)]) });
-    return mountIds.map((mountId) => [...opened.filter((root) => root.mountId === mountId), nothingWritten(mountId)]);
+  private async openAllOf(mountIds: string[]): Promise<Promise<OpenedRootConfig[]>[]> {
+    const rows = await this.rowsOf({ mountId: In([...new Set(mountIds)]) });
+    // Each by itself: one that cannot be opened is its own mount's trouble.
+    const opened = new Map(
+      mountIds.map((mountId) => [mountId, this.openRows(rows.filter(({ row }) => row.mountId === mountId))]),
+    );
+    return mountIds.map(async (mountId) => [...(await opened.get(mountId)!), nothingWritten(mountId)]);
   }
 
   /** Notes who a version was seen to be, and in which account. */
@@ -158,13 +162,21 @@ export class RootConfigs {
   }
 
   private async opened(where: FindOptionsWhere<RootConfig>): Promise<OpenedRootConfig[]> {
+    return this.openRows(await this.rowsOf(where));
+  }
+
+  private openRows(rows: { row: RootConfig; freshForMs: number }[]): Promise<OpenedRootConfig[]> {
+    return Promise.all(rows.map(({ row, freshForMs }) => this.openRow(row.mountId, row, freshForMs)));
+  }
+
+  private async rowsOf(where: FindOptionsWhere<RootConfig>): Promise<{ row: RootConfig; freshForMs: number }[]> {
     const { entities, raw } = await this.manager
       .createQueryBuilder(RootConfig, 'root_configs')
       .addSelect(freshFor, 'fresh_for_ms')
       .where(where)
       .orderBy('version', 'DESC')
       .getRawAndEntities<{ fresh_for_ms: number }>();
-    return Promise.all(entities.map((row, nth) => this.openRow(row.mountId, row, raw[nth]!.fresh_for_ms)));
+    return entities.map((row, nth) => ({ row, freshForMs: raw[nth]!.fresh_for_ms }));
   }
 }
 

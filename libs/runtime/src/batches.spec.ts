@@ -53,6 +53,29 @@ describe('those who ask the database the same at the same time', () => {
     expect(sent.map(({ items }) => items)).toEqual([['good', 'bad'], ['good'], ['bad']]);
   });
 
+  it('wait for none of them that has to wait: it is asked for by itself, and fails by itself', async () => {
+    const waits: ((error: unknown) => void)[] = [];
+    const batches = new Batches<string, string>((items, alone) =>
+      alone
+        ? new Promise((_, reject) => waits.push(reject))
+        : Promise.resolve(items.map((item) => (item === 'held' ? undefined : `${item}!`))),
+    );
+    const held = batches.ask('held');
+    expect(await Promise.all([batches.ask('a'), batches.ask('b')])).toEqual(['a!', 'b!']);
+    expect(await batches.ask('c')).toBe('c!');
+    waits[0]!(new Error('waited too long'));
+    await expect(held).rejects.toThrow('waited too long');
+    expect(waits).toHaveLength(1);
+  });
+
+  it('fail by themselves where only what is made of an answer fails', async () => {
+    const batches = new Batches<string, string>((items) =>
+      Promise.resolve(items.map((item) => (item === 'bad' ? Promise.reject(new Error('bad')) : `${item}!`))),
+    );
+    const [good, bad] = await Promise.allSettled([batches.ask('good'), batches.ask('bad')]);
+    expect([good.status, bad.status]).toEqual(['fulfilled', 'rejected']);
+  });
+
   it('are all told when the database is away: nobody knows what it did', async () => {
     const { batches, sent, turn } = statements();
     const asked = Promise.allSettled([batches.ask('a'), batches.ask('b')]);

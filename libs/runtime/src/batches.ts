@@ -6,7 +6,7 @@ const faultsOfOne = /^(21|22|23|40)/;
 
 interface Asked<Item, Answer> {
   item: Item;
-  answer(this: void, answer: Answer): void;
+  answer(this: void, answer: Answer | Promise<Answer>): void;
   fail(this: void, error: unknown): void;
 }
 
@@ -19,12 +19,14 @@ export class Batches<Item, Answer> {
   private readonly waiting = new Map<string, Asked<Item, Answer>[]>();
 
   /**
-   * @param run asks for all of them at once, and answers each at its place. What it writes is one statement, so that a fault of one
-   * of them (a value that PostgreSQL does not take, a deadlock) leaves nothing behind, and every one is asked for again by itself.
+   * @param run asks for all of them at once, and answers each at its place: with what may fail for it alone (a promise), or with
+   * undefined for who has to wait for a lock, or has no answer yet. That one is asked for once more by itself, `alone`, which may
+   * wait and holds up nobody. What it writes is one statement, so that a fault of one of them (a value that PostgreSQL does not
+   * take, a deadlock) leaves nothing behind, and every one is asked for again by itself.
    * @param most how many are asked for together: a statement that takes thousands would hold up those behind it.
    */
   constructor(
-    private readonly run: (items: Item[]) => Promise<Answer[]>,
+    private readonly run: (items: Item[], alone: boolean) => Promise<(Answer | Promise<Answer> | undefined)[]>,
     private readonly most = 200,
   ) {}
 
@@ -54,8 +56,14 @@ export class Batches<Item, Answer> {
 
   private async together(batch: Asked<Item, Answer>[]): Promise<void> {
     try {
-      const answers = await this.run(batch.map(({ item }) => item));
-      batch.forEach(({ answer }, nth) => answer(answers[nth]!));
+      const answers = await this.run(
+        batch.map(({ item }) => item),
+        false,
+      );
+      batch.forEach((asked, nth) => {
+        const answer = answers[nth];
+        asked.answer(answer === undefined ? this.alone(asked.item) : answer);
+      });
     } catch (error) {
       if (batch.length > 1 && faultsOfOne.test((error as { code?: string }).code ?? '')) {
         for (const one of batch) await this.together([one]);
@@ -63,5 +71,10 @@ export class Batches<Item, Answer> {
       }
       for (const { fail } of batch) fail(error);
     }
+  }
+
+  private async alone(item: Item): Promise<Answer> {
+    const [answer] = await this.run([item], true);
+    return answer!;
   }
 }

@@ -14,7 +14,7 @@ export * from './queue.js';
 export * from './rabbitmq.js';
 export { openRedis } from './redis.js';
 export { RateBudget } from './rate-budget.js';
-export { Rows } from './rows.js';
+export { recordset, Rows } from './rows.js';
 export * from './rpc-errors.js';
 export * from './service.js';
 export * from './start-refused.js';

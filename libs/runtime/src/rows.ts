@@ -34,3 +34,13 @@ export class Rows<Entity extends object> {
     return this.manager.connection.getMetadata(this.entity);
   }
 }
+
+/**
+ * The value that `jsonb_to_recordset` reads as these rows. What it does not take in a text is replaced as anywhere else on the way to
+ * PostgreSQL: half a pair of surrogates, as where a text was cut, and NUL.
+ */
+export function recordset(rows: Record<string, unknown>[]): string {
+  return JSON.stringify(rows, (_, value: unknown) =>
+    typeof value === 'string' ? value.replace(/\p{Surrogate}|\0/gu, '\ufffd') : value,
+  );
+}

@@ -1,0 +1,154 @@
+import { randomUUID } from 'node:crypto';
+import type { INestApplicationContext } from '@nestjs/common';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Accepting, Issuing, Lease, Revoking } from '#libs/leases';
+import { IssueTerms, RootConfigs } from '#libs/roles';
+import { DataSource } from 'typeorm';
+import { IssueLease } from '../apps/issuer/src/issue-lease.js';
+import { commandFor, issuerBeside } from './support/beside.js';
+import { rowOf, someoneWaits, whileLocked, writeRole } from './support/lease-life.js';
+import { eventually, World } from './support/world.js';
+
+/** Longer than any story here: nobody else looks at such a lease. */
+const inAnHour = `now() + interval '1 hour'`;
+
+describe('those who ask PostgreSQL together', () => {
+  let world: World;
+  let issuer: INestApplicationContext;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {}, timing: { handOverMs: 60_000 } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+    issuer = await issuerBeside(world);
+  });
+  afterAll(async () => {
+    await issuer.close();
+    await world.close();
+  });
+
+  /** Leases that are offered, by their ids. */
+  async function offered(count: number): Promise<string[]> {
+    const commands = Array.from({ length: count }, () => commandFor(world, 'deploy'));
+    const replies = await Promise.all(commands.map((command) => issuer.get(IssueLease).execute(command)));
+    return replies.map(({ leaseId }) => leaseId).toSorted();
+  }
+
+  /** A lease as whoever has claimed it sees it. */
+  async function claimed(leaseId: string): Promise<Lease> {
+    await world.database.query(
+      `update leases set state = 'revoking', claim_id = $2, due_at = ${inAnHour} where id = $1`,
+      [leaseId, randomUUID()],
+    );
+    return issuer.get(DataSource).manager.findOneByOrFail(Lease, { id: leaseId });
+  }
+
+  const locked = <T>(leaseId: string, during: () => Promise<T>) =>
+    whileLocked(world, `select 1 from leases where id = '${leaseId}' for update`, during);
+
+  it('do not fail with a mount whose root credentials cannot be opened', async () => {
+    await world.mount('damaged');
+    await world.database.query(
+      `update root_configs set sealed_secret_key = 'damaged' where mount_id = (select id from mounts where path = 'damaged/')`,
+    );
+    const asked = (mountPath: string) => issuer.get(IssueTerms).of({ mountPath, roleName: 'deploy', tokenId: randomUUID() });
+    const [damaged, whole] = await Promise.allSettled([asked('damaged/'), asked('aws/')]);
+    expect(damaged.status).toBe('rejected');
+    expect(whole).toMatchObject({ status: 'fulfilled', value: { mount: { path: 'aws/' } } });
+
+    const { rows } = await world.database.query(`select id from mounts order by path = 'aws/'`);
+    const [openedDamaged, openedWhole] = await Promise.allSettled(
+      rows.map(({ id }: { id: string }) => issuer.get(RootConfigs).openAll(id)),
+    );
+    expect(openedDamaged!.status).toBe('rejected');
+    expect(openedWhole).toMatchObject({ status: 'fulfilled', value: [{ secretKey: world.root.secretAccessKey }, {}] });
+  });
+
+  it('leave a lease irrevocable whose refusal is cut within a character, or has one that PostgreSQL cannot store', async () => {
+    for (const error of [`${'x'.repeat(239)}\u{1f511}`, 'refused\0']) {
+      const lease = await claimed((await offered(1))[0]!);
+      await issuer.get(Revoking).settle(lease, { kind: 'refused', error, permanent: true, mayBeLag: false });
+      expect(await rowOf(world, lease.id)).toMatchObject({ state: 'irrevocable', last_error: expect.stringMatching(/\ufffd$/) });
+    }
+  });
+
+  it('are not told of an end that another one of them has written, who had taken the claim over', async () => {
+    const [leaseId] = await offered(1);
+    const lost = await claimed(leaseId!);
+    const held = await claimed(leaseId!);
+    const settle = (lease: Lease) => issuer.get(Revoking).settle(lease, { kind: 'gone' });
+    expect(await Promise.all([settle(lost), settle(held)])).toEqual([null, expect.objectContaining({ state: 'ended' })]);
+  });
+
+  it('are held up by nobody who holds the lease of one of them', async () => {
+    const revoking = issuer.get(Revoking);
+    const issuing = issuer.get(Issuing);
+    const accept = (leaseId: string) => issuer.get(Accepting).accept(leaseId);
+    const revoke = (leaseId: string) => revoking.ask({ leaseId }, 'revoked');
+    const offer = (leaseId: string) => issuing.offer(leaseId, `AKIA${leaseId.slice(-12)}`, 60_000, false);
+
+    /** What is asked of the second one is done while the first one is held. */
+    const pass = async (ids: string[], ask: (leaseId: string) => Promise<unknown>) => {
+      const asked = await locked(ids[0]!, async () => {
+        const both = ids.map(ask);
+        await both[1];
+        return both;
+      });
+      await Promise.all(asked);
+    };
+
+    const [one, other] = (await offered(2)) as [string, string];
+    await pass([one, other], accept);
+    for (const leaseId of [one, other]) expect(await rowOf(world, leaseId)).toMatchObject({ state: 'active' });
+
+    await pass([one, other], revoke);
+    for (const leaseId of [one, other]) expect(await rowOf(world, leaseId)).toMatchObject({ end_reason: 'revoked' });
+
+    const leases = new Map([
+      [one, await claimed(one)],
+      [other, await claimed(other)],
+    ]);
+    await pass([one, other], (leaseId) => revoking.settle(leases.get(leaseId)!, { kind: 'gone' }));
+    for (const leaseId of [one, other]) expect(await rowOf(world, leaseId)).toMatchObject({ state: 'ended' });
+
+    const intents = await offered(2);
+    await world.database.query(
+      `update leases set state = 'issuing', access_key_id = null, due_at = ${inAnHour} where id = any($1)`,
+      [intents],
+    );
+    await pass(intents, offer);
+    for (const leaseId of intents) expect(await rowOf(world, leaseId)).toMatchObject({ state: 'offered' });
+  });
+
+  it('never wait in a circle with a request for all leases of a mount', async () => {
+    const deadlocks = async () =>
+      (await world.database.query(`select deadlocks::integer from pg_stat_database where datname = current_database()`))
+        .rows[0].deadlocks as number;
+    const beside = await issuerBeside(world);
+    const revoking = beside.get(Revoking);
+    const leases: Lease[] = [];
+    // The last one first: so they lie in the table, and so their ends are written.
+    for (const leaseId of (await offered(2)).toReversed()) leases.push(await claimed(leaseId));
+    const before = await deadlocks();
+    const work = await locked(leases[1]!.id, async () => {
+      const asked = revoking.ask({ prefix: 'aws/creds/deploy' }, 'revoked');
+      await someoneWaits(world, 'with sts as');
+      const ends = leases.map((lease) => revoking.settle(lease, { kind: 'gone' }));
+      await someoneWaits(world, 'with next as');
+      return [asked, ...ends];
+    });
+    await Promise.all(work);
+    const { rows } = await world.database.query(
+      `select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
+         and (query like 'with sts as%' or query like 'with next as%')`,
+    );
+    await beside.close();
+    // What a connection has counted is told at its end.
+    const pids = rows.map(({ pid }: { pid: number }) => pid);
+    await eventually(async () => {
+      const left = await world.database.query(`select 1 from pg_stat_activity where pid = any($1)`, [pids]);
+      return left.rows.length === 0;
+    });
+    expect(await deadlocks()).toBe(before);
+  });
+});

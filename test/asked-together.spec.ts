@@ -4,9 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Accepting, Issuing, Lease, Revoking } from '#libs/leases';
 import { IssueTerms, RootConfigs } from '#libs/roles';
 import { DataSource } from 'typeorm';
+import { Dispatch } from '../apps/revoker/src/dispatch.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
-import { commandFor, issuerBeside } from './support/beside.js';
-import { rowOf, someoneWaits, whileLocked, writeRole } from './support/lease-life.js';
+import { commandFor, issuerBeside, revokerBeside } from './support/beside.js';
+import { lend, rowOf, someoneWaits, whileLocked, writeRole } from './support/lease-life.js';
 import { eventually, World } from './support/world.js';
 
 /** Longer than any story here: nobody else looks at such a lease. */
@@ -51,7 +52,8 @@ describe('those who ask PostgreSQL together', () => {
     await world.database.query(
       `update root_configs set sealed_secret_key = 'damaged' where mount_id = (select id from mounts where path = 'damaged/')`,
     );
-    const asked = (mountPath: string) => issuer.get(IssueTerms).of({ mountPath, roleName: 'deploy', tokenId: randomUUID() });
+    const asked = (mountPath: string) =>
+      issuer.get(IssueTerms).of({ mountPath, roleName: 'deploy', tokenId: randomUUID() });
     const [damaged, whole] = await Promise.allSettled([asked('damaged/'), asked('aws/')]);
     expect(damaged.status).toBe('rejected');
     expect(whole).toMatchObject({ status: 'fulfilled', value: { mount: { path: 'aws/' } } });
@@ -64,11 +66,23 @@ describe('those who ask PostgreSQL together', () => {
     expect(openedWhole).toMatchObject({ status: 'fulfilled', value: [{ secretKey: world.root.secretAccessKey }, {}] });
   });
 
+  it('are told of what they named, however that is spelt', async () => {
+    const asked = (mountPath: string, roleName: string) =>
+      issuer.get(IssueTerms).of({ mountPath, roleName, tokenId: other });
+    const other = randomUUID();
+    const [named, spelt] = await Promise.all([asked('aws/', 'b/ deploy'), asked('aws/ b/', 'deploy')]);
+    expect(named).toMatchObject({ mount: { path: 'aws/' }, role: null });
+    expect(spelt).toBeNull();
+  });
+
   it('leave a lease irrevocable whose refusal is cut within a character, or has one that PostgreSQL cannot store', async () => {
     for (const error of [`${'x'.repeat(239)}\u{1f511}`, 'refused\0']) {
       const lease = await claimed((await offered(1))[0]!);
       await issuer.get(Revoking).settle(lease, { kind: 'refused', error, permanent: true, mayBeLag: false });
-      expect(await rowOf(world, lease.id)).toMatchObject({ state: 'irrevocable', last_error: expect.stringMatching(/\ufffd$/) });
+      expect(await rowOf(world, lease.id)).toMatchObject({
+        state: 'irrevocable',
+        last_error: expect.stringMatching(/\ufffd$/),
+      });
     }
   });
 
@@ -77,7 +91,10 @@ describe('those who ask PostgreSQL together', () => {
     const lost = await claimed(leaseId!);
     const held = await claimed(leaseId!);
     const settle = (lease: Lease) => issuer.get(Revoking).settle(lease, { kind: 'gone' });
-    expect(await Promise.all([settle(lost), settle(held)])).toEqual([null, expect.objectContaining({ state: 'ended' })]);
+    expect(await Promise.all([settle(lost), settle(held)])).toEqual([
+      null,
+      expect.objectContaining({ state: 'ended' }),
+    ]);
   });
 
   it('are held up by nobody who holds the lease of one of them', async () => {
@@ -150,5 +167,48 @@ describe('those who ask PostgreSQL together', () => {
       return left.rows.length === 0;
     });
     expect(await deadlocks()).toBe(before);
+  });
+});
+
+describe('who rings a revoker for a mount that it is looking at', () => {
+  let world: World;
+  let revoker: INestApplicationContext;
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {}, timing: { sweepEveryMs: 600_000 } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+    revoker = await revokerBeside(world);
+    await world.database.query(
+      `create function wait_before_claiming() returns trigger language plpgsql as $$ begin
+         perform pg_advisory_xact_lock_shared(7);
+         return new;
+       end $$;
+       create trigger claims_late before update on leases for each row when (new.claim_id is not null)
+         execute function wait_before_claiming()`,
+    );
+  });
+  afterAll(async () => {
+    await revoker.close();
+    await world.close();
+  });
+
+  it('is heard: what the look began too early for is looked at after it', async () => {
+    const leases = [await lend(world, 'deploy'), await lend(world, 'deploy')];
+    const due = async ({ leaseId }: { leaseId: string }) => {
+      const { rows } = await world.database.query<{ mountId: string }>(
+        `with due as (
+           update leases set state = 'revoking', end_reason = 'revoked', due_at = now() where id = $1 returning mount_id
+         ) select mount_id as "mountId" from due`,
+        [leaseId],
+      );
+      void revoker.get(Dispatch).ring({ leaseId, mountId: rows[0]!.mountId });
+    };
+    await whileLocked(world, `select pg_advisory_xact_lock(7)`, async () => {
+      await due(leases[0]!);
+      await someoneWaits(world, 'with due as');
+      await due(leases[1]!);
+    });
+    await eventually(async () => (await world.leases()).every(({ state }) => state === 'ended'));
   });
 });

@@ -181,7 +181,7 @@ export class Worker {
     if (!this.alive) throw dead();
     const isWrite = writes.test(sql);
     if (isWrite) await this.turn(sql);
-    if (sql.startsWith('with accepted as')) this.ears.accepts(values[0] as string[]);
+    if (sql.includes(`set state = 'active', accepted_at`)) this.ears.accepts(values[0] as string[]);
     const result = await this.interleaving.statement(run);
     if (!this.alive) throw dead();
     if (isWrite && this.ears.losesAnswer()) throw new Error('Connection terminated unexpectedly');

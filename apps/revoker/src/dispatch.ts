@@ -98,8 +98,10 @@ export class Dispatch implements OnModuleDestroy {
   private async claim(mountId: string): Promise<void> {
     const room = this.lanes.room(mountId);
     if (room === 0) return;
+    // Before it is looked at: what is rung meanwhile may be due since the look began, and is another look.
+    this.waiting.delete(mountId);
     const claimed = await this.revoking.claimDue(mountId, room);
-    if (claimed.length < room) this.waiting.delete(mountId);
+    if (claimed.length === room) this.waiting.add(mountId);
     for (const lease of claimed) {
       this.lanes.take(mountId);
       const work = this.takeBack(lease).finally(() => {

@@ -26,8 +26,8 @@ const lastBeforeTheWire = { step: 'deserialize', priority: 'low', name: 'crossin
  */
 export function crossed<C extends Client>(client: C): C {
   client.middlewareStack.add(
-    (next: (args: object) => Promise<unknown>) => (args: { request: object; [crossing]?: Crossing }) => {
-      const { signal, atTheWire } = args[crossing]!;
+    (next: (args: object) => Promise<unknown>) => (args: { request: object; [crossing]?: Crossing[] }) => {
+      const { signal, atTheWire } = args[crossing]!.pop()!;
       signals.set(args.request, signal);
       return atTheWire(() => next(args));
     },
@@ -36,9 +36,12 @@ export function crossed<C extends Client>(client: C): C {
   return client;
 }
 
-/** The command of one attempt. */
+/**
+ * The command of one attempt. Its crossing is taken out when it is used: the SDK keeps the first command of each kind as long as the
+ * client, and what an attempt knows of its caller must not be kept with it.
+ */
 export function through<Command extends object>(command: Command, its: Crossing): Command {
-  return Object.assign(command, { [crossing]: its });
+  return Object.assign(command, { [crossing]: [its] });
 }
 
 /** Connections to AWS for clients that are `crossed`. */

@@ -48,7 +48,7 @@ export class IssueTerms {
   }
 
   private async read(asked: Asked[]): Promise<(Promise<Terms> | null)[]> {
-    const keys = asked.map(({ mountPath, roleName, tokenId }) => `${tokenId} ${mountPath} ${roleName}`);
+    const keys = asked.map(({ mountPath, roleName, tokenId }) => JSON.stringify([tokenId, mountPath, roleName]));
     const distinct = [...new Map(keys.map((key, nth) => [key, asked[nth]!]))];
     const rows = (await this.manager.query(
       `select asked.nth, ${this.mounts.columns}, ${this.roles.columns}, ${this.roots.columns},

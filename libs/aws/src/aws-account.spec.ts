@@ -6,6 +6,8 @@ import {
 } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { OverBudget } from '#libs/contracts';
 import type { AwsAccounts, Budget } from './aws-account.js';
 import { AwsRefused, AwsThrottled, AwsUnreachable } from './aws-errors.js';
@@ -578,4 +580,23 @@ describe('an identity of its own in an account', () => {
     expect(opened('1', '8')).not.toBe(two);
     expect(opened('1', '7')).not.toBe(one);
   });
+});
+
+it('keeps nothing of who a call was made for, as long as the account is used', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const account = accounts.open(rootSettings);
+  const call = async () => {
+    const caller = { token: 'of the first call of its kind' };
+    await account.sts(GetCallerIdentityCommand, {}, { onAttempt: () => void caller.token });
+    return new WeakRef(caller);
+  };
+  const first = await call();
+  for (let more = 0; more < 3; more += 1) {
+    await call();
+    await new Promise((resolve) => setImmediate(resolve));
+    collectGarbage();
+  }
+  expect(first.deref()).toBeUndefined();
+  expect(account).toBe(accounts.open(rootSettings));
 });

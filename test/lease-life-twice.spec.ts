@@ -184,11 +184,13 @@ describe('doing everything twice', () => {
 
   it('destroys once what is revoked twice and rung for many times', async () => {
     const { leaseId } = await lend(world, 'deploy');
-    const { user_name: userName } = await rowOf(world, leaseId);
+    const { user_name: userName, mount_id: mountId } = await rowOf(world, leaseId);
     const hold = world.simulator.faults.hold('DeleteUser', 'before', { userName: userName! });
     const revocations = [1, 2, 3].map(() => world.http.call('PUT', `sys/revoke/${leaseId}`));
     await hold.reached;
-    await issuer.get(Alarms).set([1, 2, 3].map((at) => ({ id: leaseId, dueInMs: 0, dueAt: new Date(at) })));
+    await issuer
+      .get(Alarms)
+      .set([1, 2, 3].map((second) => ({ id: leaseId, mountId, dueInMs: 0, dueAt: new Date(second * 1_000) })));
     await eventually(async () => {
       const { rows } = await world.database
         .query('select 1 from bullmq.bullmq_jobs limit 1')

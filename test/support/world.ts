@@ -179,6 +179,7 @@ export class World {
 
 export interface LeaseRow {
   id: string;
+  mount_id: string;
   command_id: string;
   attempt: number;
   state: string;

@@ -18,7 +18,7 @@ export class AlarmProcessor extends WorkerHost implements OnApplicationBootstrap
 
   onApplicationBootstrap(): void {
     this.bell?.heardBy((leases) => {
-      for (const { id: leaseId, mountId } of leases) void this.dispatch.ring({ leaseId, mountId });
+      for (const { id: leaseId, mountId } of leases) void this.dispatch.ring({ leaseId, mountId, isDue: true });
     });
   }
 

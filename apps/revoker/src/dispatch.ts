@@ -32,9 +32,9 @@ export class Dispatch implements OnModuleDestroy {
   ) {}
 
   /** An alarm rang: resolves when the row was looked at, and began to be taken back if it is due and a lane is free. */
-  ring({ leaseId, mountId }: LeaseAlarm): Promise<void> {
-    if (mountId === undefined) this.rung.add(leaseId);
-    else this.waiting.add(mountId);
+  ring({ leaseId, mountId, isDue }: LeaseAlarm): Promise<void> {
+    if (mountId !== undefined) this.waiting.add(mountId);
+    if (!isDue) this.rung.add(leaseId);
     return this.look();
   }
 

@@ -51,8 +51,8 @@ export class Accepting implements OnApplicationShutdown {
            and exists (select 1 from mounts where id = l.mount_id and tainted_at is null and removed_at is null
                          and path_version <= l.mount_version)
            and ${notSealed}
-         returning id, due_at
-       ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
+         returning id, mount_id, due_at
+       ) select id, mount_id as "mountId", due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from accepted`,
       [leaseIds],
     )) as Due[];
     this.alarms.setSoon(accepted);
@@ -67,7 +67,7 @@ export class Accepting implements OnApplicationShutdown {
    */
   private async wasAccepted(leaseId: string): Promise<boolean> {
     const held = (await this.manager.query(
-      `select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
+      `select id, mount_id as "mountId", due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs"
        from leases where id = $1 and state = 'active'`,
       [leaseId],
     )) as Due[];

@@ -12,9 +12,17 @@ const queueAnswersWithinMs = 2_000;
 /** Alarms that are set together for leases of one mount that are due, and how many leases there are for each. */
 const alarmsOfOneMount = { most: 8, leasesEach: 4 };
 
+/**
+ * Leases of one mount that are due within this time of each other have one alarm, at the end of it, milliseconds: whoever hears it
+ * looks at all that are due there.
+ */
+const togetherMs = 200;
+
+/** An alarm rings so long after the last instant that it is for, milliseconds: clocks do not run alike to the millisecond. */
+const surelyMs = 20;
+
 /** A lease and how long from now it is due, in milliseconds by Postgres's clock; `dueAt` only tells alarms apart. */
-export interface Due {
-  id: string;
+export interface Due extends DueNow {
   dueInMs: number;
   dueAt: Date;
 }
@@ -37,9 +45,8 @@ export class Alarms {
 
   /** Sets alarms for those that are due within the horizon; the sweep sets the others when their time comes near. */
   async set(leases: Due[]): Promise<void> {
-    // The same alarm set twice is one job. Of the lease's id its random part will do: a mount's path may hold characters
-    // that BullMQ refuses.
-    await this.add(leases, (lease) => `${lease.id.slice(lease.id.lastIndexOf('/') + 1)}@${lease.dueAt.getTime()}`);
+    // The same alarm set twice is one job.
+    await this.add(leases, (mountId, atMs) => `${mountId}@${atMs}`);
   }
 
   /** Sets alarms and returns at once. */
@@ -55,7 +62,9 @@ export class Alarms {
   /** Says that these are due, here or by alarms that ring at once, and returns at once. */
   ring(leases: DueNow[]): void {
     if (leases.length === 0 || this.bell?.ring(leases)) return;
-    void this.additions.ask(leases.map(({ id: leaseId, mountId }) => ({ data: { leaseId, mountId }, opts: usual })));
+    void this.additions.ask(
+      leases.map(({ id: leaseId, mountId }) => ({ data: { leaseId, mountId, isDue: true }, opts: usual })),
+    );
   }
 
   /** How many alarms are set, ring, and are being answered. */
@@ -68,14 +77,18 @@ export class Alarms {
     return answers(() => this.counts());
   }
 
-  private async add(leases: Due[], jobIdOf: (lease: Due) => string | undefined): Promise<void> {
+  private async add(leases: Due[], jobIdOf: (mountId: string, atMs: number) => string | undefined): Promise<void> {
     const near = leases.filter((lease) => lease.dueInMs <= this.timing.alarmHorizonMs);
-    await this.additions.ask(
-      near.map((lease) => ({
-        data: { leaseId: lease.id },
-        opts: { ...usual, jobId: jobIdOf(lease), delay: Math.max(0, Math.ceil(lease.dueInMs)) },
-      })),
-    );
+    if (near.length === 0) return;
+    const alarms = near.map(({ id: leaseId, mountId, dueAt, dueInMs }): [key: string, alarm: Alarm] => {
+      const atMs = Math.ceil(dueAt.getTime() / togetherMs) * togetherMs;
+      const delay = Math.max(0, Math.ceil(dueInMs + atMs - dueAt.getTime() + surelyMs));
+      return [
+        `${mountId}@${atMs}`,
+        { data: { leaseId, mountId }, opts: { ...usual, jobId: jobIdOf(mountId, atMs), delay } },
+      ];
+    });
+    await this.additions.ask([...new Map(alarms).values()]);
   }
 
   /** What is asked for at the same time goes to the queue together. */
@@ -112,12 +125,12 @@ const usual: JobsOptions = { attempts: 1, removeOnComplete: true, removeOnFail: 
 function someOfEachMount(alarms: Alarm[]): Alarm[] {
   const { most, leasesEach } = alarmsOfOneMount;
   const counts = new Map<string, number>();
-  for (const { data } of alarms) if (data.mountId) counts.set(data.mountId, (counts.get(data.mountId) ?? 0) + 1);
+  for (const { data } of alarms) if (data.isDue) counts.set(data.mountId!, (counts.get(data.mountId!) ?? 0) + 1);
   const taken = new Map<string, number>();
-  return alarms.filter(({ data: { mountId } }) => {
-    if (mountId === undefined) return true;
-    const nth = taken.get(mountId) ?? 0;
-    taken.set(mountId, nth + 1);
-    return nth < Math.min(most, counts.get(mountId)! / leasesEach);
+  return alarms.filter(({ data: { mountId, isDue } }) => {
+    if (!isDue) return true;
+    const nth = taken.get(mountId!) ?? 0;
+    taken.set(mountId!, nth + 1);
+    return nth < Math.min(most, counts.get(mountId!)! / leasesEach);
   });
 }

@@ -86,8 +86,8 @@ export class Renewing {
         `with renewed as (
            update leases set expires_at = now() + $2 * interval '1 ms', due_at = now() + $2 * interval '1 ms',
              last_renewed_at = now()
-           where id = $1 returning id, due_at
-         ) select id, due_at as "dueAt", $2::float8 as "dueInMs" from renewed`,
+           where id = $1 returning id, mount_id, due_at
+         ) select id, mount_id as "mountId", due_at as "dueAt", $2::float8 as "dueInMs" from renewed`,
         [leaseId, granted.ttlMs],
       )) as Due[];
       return { renewed: { leaseId, ...granted }, due: row! };

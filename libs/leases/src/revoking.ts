@@ -130,7 +130,7 @@ export class Revoking {
          greatest(250, extract(epoch from due_at - now())::float8 * 1000) as "dueInMs"
        from leases where id = any($1) and due_at is not null and credential_type = 'iam_user'`,
       [leaseIds],
-    )) as (Due & { mountId: string; isDue: boolean; state: Lease['state'] })[];
+    )) as (Due & { isDue: boolean; state: Lease['state'] })[];
     const dueMounts = new Set(rows.filter((row) => row.isDue).map((row) => row.mountId));
     return { dueMounts: [...dueMounts], early: rows.filter((row) => !row.isDue && row.state === 'active') };
   }
@@ -214,12 +214,12 @@ export class Revoking {
            renamed_to = next.renamed_to
          from next join held on held.id = next.id
          where leases.id = next.id and leases.claim_id = next.claim_id
-         returning leases.id, next.claim_id, leases.due_at, next.due_in_ms, leases.command_id, leases.state, leases.end_reason, leases.expires_at
+         returning leases.id, leases.mount_id, next.claim_id, leases.due_at, next.due_in_ms, leases.command_id, leases.state, leases.end_reason, leases.expires_at
        ), forgotten as (
          update commands set forget_at = now() + $2 * interval '1 ms' from settled
          where commands.id = settled.command_id and commands.lease_id = settled.id and settled.state = 'ended'
        )
-       select id, claim_id as "claimId", due_at as "dueAt", due_in_ms as "dueInMs", state, end_reason as "endReason",
+       select id, mount_id as "mountId", claim_id as "claimId", due_at as "dueAt", due_in_ms as "dueInMs", state, end_reason as "endReason",
          extract(epoch from now() - expires_at)::float8 * 1000 as "lateMs" from settled`,
       [
         recordset(

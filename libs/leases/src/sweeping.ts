@@ -70,8 +70,8 @@ export class Sweeping {
              and credential_type = 'iam_user' and claim_id is null
            order by due_at limit ${batch} for update skip locked
          ), armed as (
-           update leases set armed_for = due_at from near where leases.id = near.id returning leases.id, due_at
-         ) select id, due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from armed`,
+           update leases set armed_for = due_at from near where leases.id = near.id returning leases.id, mount_id, due_at
+         ) select id, mount_id as "mountId", due_at as "dueAt", extract(epoch from due_at - now())::float8 * 1000 as "dueInMs" from armed`,
         [this.timing.alarmHorizonMs],
       )) as Due[];
       await this.alarms.set(near);

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { Tokens } from '#libs/access';
-import { leaseTimingSchema, Revoking, Sweeping } from '#libs/leases';
+import { leaseTimingSchema, Pooling, Revoking, Sweeping } from '#libs/leases';
 import { Mounts, Roles, RootConfigs } from '#libs/roles';
 import { JsonLog, migrate, migrateQueue } from '#libs/runtime';
+import { MakePooled } from '../../apps/issuer/src/make-pooled.js';
 import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
 import { Dispatch } from '../../apps/revoker/src/dispatch.js';
 import { type Simulator, startSimulator } from '../../apps/simulator/src/index.js';
@@ -108,10 +109,10 @@ export class LeaseWorld {
     await this.forget();
   }
 
-  /** An empty world: nothing lent, nothing under way, AWS in good health. */
-  async begin(): Promise<void> {
+  /** An empty world: nothing lent, nothing under way, AWS in good health. `poolSize`: of the role that is lent. */
+  async begin(poolSize = 0): Promise<void> {
     await this.database.query(
-      `truncate leases, commands, outbox, aws_accounts, model.steps, model.claims; update tokens set ended_at = null`,
+      `truncate leases, pooled_keys, commands, outbox, aws_accounts, model.steps, model.claims; update tokens set ended_at = null`,
     );
     this.aws.clear();
     // Who else has users there is asked once in an account's life, and by one caller for all: no part of a lease's.
@@ -126,6 +127,7 @@ export class LeaseWorld {
     const { mount } = this.callers;
     const { rows } = await this.database.query<{ id: string }>(`select id from tokens`);
     this.callers.begin(!mount.id || mount.ending ? await this.newMount() : mount, rows[0]!.id);
+    await this.crew.issuer(0).get(Roles).write(this.callers.mount.id, 'deploy', { poolSize });
     this.interleaving.free = false;
   }
 
@@ -139,6 +141,29 @@ export class LeaseWorld {
   async endToken(): Promise<void> {
     await this.database.query(`update tokens set ended_at = coalesce(ended_at, now())`);
     this.callers.tokenHasEnded();
+  }
+
+  /** An issuer makes a user for the pool, if that is short of one. */
+  fillPool(at: number, death: Death): void {
+    const issuer = this.crew.issuer(at);
+    const work = async () => {
+      // Mounts of earlier runs may have theirs.
+      const pool = (await issuer.get(Pooling).short()).find(({ mountId }) => mountId === this.callers.mount.id);
+      if (pool) await issuer.get(MakePooled).execute(pool);
+    };
+    this.crew.begun(`${issuer.name} fills the pool`, issuer, work, { death });
+  }
+
+  drainPool(at: number): void {
+    const issuer = this.crew.issuer(at);
+    this.crew.begun(`${issuer.name} drains the pool`, issuer, () => issuer.get(Pooling).drain());
+  }
+
+  /** The role says something else from now on. */
+  writeRole(at: number, poolSize: number): void {
+    const gateway = this.crew.issuer(at);
+    const work = () => gateway.get(Roles).write(this.callers.mount.id, 'deploy', { poolSize });
+    this.crew.begun(`${gateway.name} writes the role`, gateway, work);
   }
 
   sweep(at: number, death: Death): void {
@@ -244,7 +269,7 @@ export class LeaseWorld {
     await this.stands();
     const wellSince = performance.now();
     const isOver = (row: Row) =>
-      row.state === 'active' ? row.due_at!.getTime() <= Date.now() : row.state !== 'irrevocable';
+      ['active', 'pooled'].includes(row.state) ? row.due_at!.getTime() <= Date.now() : row.state !== 'irrevocable';
     const atRest = await this.finishDue(isOver, (seen) =>
       this.promises.comeInTime(seen, performance.now() - wellSince),
     );

@@ -5,7 +5,7 @@ import type { LentUser } from './lent-users.js';
 import { judgeSteps, type Step } from './steps.js';
 
 /** A row with what only the model asks for. */
-export type Row = LeaseRow & { forced: boolean; attempts: number };
+export type Row = LeaseRow & { forced: boolean; attempts: number; token_id: string | null };
 
 /** The world at one instant at which everything stands still. */
 export interface Seen {
@@ -39,6 +39,12 @@ export class Promises {
     }
     this.nobodysIsTaken(rows, users);
     this.oneEach(rows);
+    for (const row of rows) {
+      const isNobodys = row.token_id === null;
+      if (isNobodys && (isLent(row) || row.accepted_at !== null))
+        this.violated(`${row.id} is ${row.state}, and nobody's`);
+      if (!isNobodys && row.state === 'pooled') this.violated(`${row.id} is in a pool, and somebody was given it`);
+    }
     const withdrawn = this.callers.withdrawn();
     for (const row of rows.filter(isLent)) {
       if (withdrawn.has(row.command_id)) this.violated(`${row.id} is ${row.state}, and its caller has left`);
@@ -92,7 +98,7 @@ export class Promises {
       for (const key of keys) if (!mayLive.has(key)) this.violated(`at rest, key ${key} is alive and nobody holds it`);
     for (const user of users) {
       const row = rows.find((each) => each.user_name === user.name);
-      if (!row || !(row.state === 'active' || isGivenUp(row)))
+      if (!row || !(['active', 'pooled'].includes(row.state) || isGivenUp(row)))
         this.violated(
           `at rest, user ${user.name} is still in AWS: its row is ${row?.state} (${row?.id}, ${row?.end_reason})`,
         );
@@ -102,7 +108,7 @@ export class Promises {
       if (!['ended', 'irrevocable'].includes(row.state))
         this.violated(`the end of ${row.id} was asked for and forgotten: it is ${row.state}`);
     }
-    if (this.callers.mount.ended && rows.some((row) => row.state === 'active'))
+    if (this.callers.mount.ended && rows.some((row) => ['active', 'pooled'].includes(row.state)))
       this.violated('the mount has ended, and some of its leases go on');
   }
 
@@ -118,7 +124,8 @@ export class Promises {
     const held = this.callers.holdings.filter(({ end, atLatest }) => end !== 'owed' && now <= atLatest);
     const mayLive = new Set(held.map((holding) => holding.accessKeyId));
     for (const row of rows) {
-      if (this.callers.unknown.has(row.id) && row.access_key_id) mayLive.add(row.access_key_id);
+      const isKept = row.state === 'pooled' || this.callers.unknown.has(row.id);
+      if (isKept && row.access_key_id) mayLive.add(row.access_key_id);
       if (!isGivenUp(row)) continue;
       for (const key of users.find((user) => user.name === row.user_name)?.keys ?? []) mayLive.add(key);
     }

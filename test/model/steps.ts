@@ -22,7 +22,8 @@ export interface Step {
 
 /** Where a lease may go from where it is (design.md, A lease's life). A tombstone that AWS refuses needs a person again. */
 const ways: Record<LeaseState, LeaseState[]> = {
-  issuing: ['offered', 'revoking', 'ended'],
+  issuing: ['pooled', 'offered', 'revoking', 'ended'],
+  pooled: ['offered', 'revoking'],
   offered: ['active', 'revoking'],
   active: ['revoking'],
   revoking: ['ended', 'irrevocable'],
@@ -62,7 +63,7 @@ export function judgeSteps(steps: Step[]): string[] {
     const { lease_id: id, from_state: from, to_state: to, who } = step;
     const wrong: string[] = [];
     if (from !== to && !ways[from].includes(to)) wrong.push(`${who} moved ${id} from ${from} to ${to}`);
-    if (['offered', 'active'].includes(to) && from !== to && step.was_due)
+    if (['pooled', 'offered', 'active'].includes(to) && from !== to && step.was_due)
       wrong.push(`${who} made ${id} ${to} too late`);
     if (step.from_claim && step.to_claim !== step.from_claim) {
       if (step.to_claim === null && who !== step.claimant) wrong.push(`${who} ended ${step.claimant}'s claim on ${id}`);

@@ -5,6 +5,7 @@ import { alarmQueue } from '#libs/contracts';
 import { Accepting, Heartbeat, type Lease } from '#libs/leases';
 import { Batches } from '#libs/runtime';
 import { DataSource, type QueryRunner } from 'typeorm';
+import { FillPools } from '../../apps/issuer/src/fill-pools.js';
 import { RotationSweep } from '../../apps/issuer/src/rotation-sweep.js';
 import { AlarmProcessor } from '../../apps/revoker/src/alarm.processor.js';
 import { EventRelay } from '../../apps/revoker/src/event-relay.js';
@@ -135,7 +136,8 @@ export class Worker {
   private async stopClockwork(kind: 'issuer' | 'revoker'): Promise<void> {
     const queue = this.context.get<{ addBulk: unknown }>(getQueueToken(alarmQueue), { strict: false });
     queue.addBulk = () => Promise.resolve([]);
-    const rooms = kind === 'issuer' ? [Heartbeat, RotationSweep] : [Heartbeat, AlarmProcessor, EventRelay, Sweep];
+    const rooms =
+      kind === 'issuer' ? [FillPools, Heartbeat, RotationSweep] : [Heartbeat, AlarmProcessor, EventRelay, Sweep];
     for (const room of rooms) await this.get<{ onModuleDestroy(): Promise<void> }>(room).onModuleDestroy();
   }
 

@@ -15,10 +15,11 @@ import { Issuing, Revoking } from '#libs/leases';
 import { credentialTypeFor, IssueTerms, roleFor, RootUses } from '#libs/roles';
 import { ActingIdentity } from './acting-identity.js';
 import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
+import { HandOut } from './hand-out.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import { askerOf, type Bounds, type Order } from './order.js';
+import { type Asked, askerOf, type Bounds, type Order } from './order.js';
 
 /** What of the wait is left at least when a command is begun, less a part in which its answer can go back. */
 const surelyLeft = (1 - queueing(issueLease.pattern).partOfWait) * 0.9;
@@ -33,6 +34,7 @@ export class IssueLease {
     private readonly acting: ActingIdentity,
     private readonly issuing: Issuing,
     private readonly once: IssueOnce,
+    private readonly handOut: HandOut,
     private readonly issueUser: IssueUser,
     private readonly issueSts: IssueSts,
     private readonly revoking: Revoking,
@@ -48,7 +50,7 @@ export class IssueLease {
     return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
       if (caller.isLastUse) throw new LastUse();
       return this.once.execute(command, bounds.fence, async (seal) =>
-        this.fulfil(await this.orderOf(command, caller, { ...bounds, seal }, command.ready)),
+        this.handOutOrMake(await this.askedBy(command, caller, { ...bounds, seal }, command.ready)),
       );
     });
   }
@@ -63,11 +65,15 @@ export class IssueLease {
     return this.authorizing.onBehalfOf(command, wantedToTry(command), async (caller) => {
       if (caller.isLastUse) throw new LastUse();
       // Nobody is given it, so it need not be ready.
-      const order = await this.orderOf(command, caller, bounds, false);
+      const order = await this.orderOf(await this.askedBy(command, caller, bounds, false));
       const { leaseId, credentialType, leaseDuration, ttlCut } = await this.fulfil(order);
       await this.revoking.ask({ leaseId }, 'not_received');
       return { leaseId, credentialType, accountId: order.identity.accountId, leaseDuration, ttlCut };
     });
+  }
+
+  private async handOutOrMake(asked: Asked): Promise<IssueLeaseReply> {
+    return (await this.handOut.execute(asked)) ?? this.fulfil(await this.orderOf(asked));
   }
 
   private fulfil(order: Order): Promise<IssueLeaseReply> {
@@ -78,12 +84,12 @@ export class IssueLease {
   }
 
   /** Everything that a command names. Whoever is refused here costs AWS nothing. */
-  private async orderOf(
+  private async askedBy(
     command: TryRoleRequest,
     caller: Caller,
     bounds: Bounds,
     wantsReady: boolean | undefined,
-  ): Promise<Order> {
+  ): Promise<Asked> {
     const asked = { mountPath: command.mount, roleName: command.role, tokenId: caller.token.id };
     const terms = await this.issueTerms.of(asked);
     if (!terms || terms.mount.taintedAt) {
@@ -96,9 +102,13 @@ export class IssueLease {
     const asker = askerOf({ caller, mount, role });
     if (isFrozen || asker.limited.role || asker.limited.token) await this.issuing.mayIssue(asker);
     const credentialType = credentialTypeFor(role.definition, command.door);
-    const acting = await this.acting.of({ mount, role, root, credentialType, iamRoleArn: command.roleArn });
     const ready = wantsReady ?? role.definition.ready ?? false;
-    return { command, caller, mount, role, credentialType, root, ready, ...acting, ...bounds };
+    return { command, caller, mount, role, credentialType, root, ready, ...bounds };
+  }
+
+  private async orderOf(asked: Asked): Promise<Order> {
+    const acting = await this.acting.of({ ...asked, iamRoleArn: asked.command.roleArn });
+    return { ...asked, ...acting };
   }
 }
 

@@ -8,12 +8,12 @@ import {
   type MadeIamUser,
 } from '#libs/aws';
 import { type IssueLeaseReply, OverBudget } from '#libs/contracts';
-import { Issuing, ttl, type UserIntent } from '#libs/leases';
-import { compileTemplate } from '#libs/roles';
+import { Issuing, type UserIntent } from '#libs/leases';
 import { Metrics, type Span } from '#libs/runtime';
 import { CountUsers } from './count-users.js';
 import { KeyReady, type Readiness } from './key-ready.js';
-import { type Made, type Order, openingOf, replyOf } from './order.js';
+import { type Made, type Order, openingOf, replyOf, userTtl } from './order.js';
+import { madeOf, planOf } from './user-plan.js';
 
 /** Makes an IAM user: the intent is committed, then AWS is asked, then what was made is offered. */
 @Injectable()
@@ -35,7 +35,7 @@ export class IssueUser {
     let spent: { leaseId: string; late: boolean } | null = null;
     for (;;) {
       let late = false;
-      const plan = planOf(order);
+      const plan = planOf(order, order.caller.token.displayName);
       const intent = intentOf(order, plan);
       if (spent === null) await this.open(order, intent);
       else await this.startOver(spent, intent);
@@ -74,22 +74,13 @@ export class IssueUser {
   }
 
   private async offer(
-    { command, caller, mount, role, seal }: Order,
+    order: Order,
     intent: UserIntent,
     key: MadeIamUser,
     readiness: Readiness,
   ): Promise<IssueLeaseReply> {
-    const { ttlMs, cut } = ttl(
-      {
-        engineTtlMs: ms(role.definition.defaultUserTtlSeconds) ?? mount.leaseMs ?? 0,
-        engineMaxMs: ms(role.definition.maxUserTtlSeconds) ?? mount.leaseMaxMs ?? 0,
-        mountDefaultMs: mount.defaultLeaseTtlSeconds * 1000,
-        mountMaxMs: mount.maxLeaseTtlSeconds * 1000,
-        ownerLeftMs: caller.longestLeaseMs(),
-      },
-      0,
-      0,
-    );
+    const { command, seal } = order;
+    const { ttlMs, cut } = userTtl(order);
     const made: Made = {
       leaseId: intent.leaseId,
       credentialType: 'iam_user',
@@ -133,40 +124,15 @@ export class IssueUser {
   }
 }
 
-const ms = (seconds: number | undefined) => (seconds === undefined ? undefined : seconds * 1000);
-
 function placeOf({ account, identity }: Order) {
   return { account, accountId: identity.accountId };
-}
-
-function planOf({ role, root, caller }: Order): IamUserPlan {
-  const { definition } = role;
-  const userName = compileTemplate(root.settings.usernameTemplate).render({
-    type: 'IAM',
-    displayName: caller.token.displayName,
-    policyName: role.name,
-    now: new Date(),
-  });
-  return {
-    userName,
-    path: definition.userPath || '/',
-    permissionsBoundaryArn: definition.permissionsBoundaryArn || undefined,
-    inlinePolicy: definition.policyDocument ? { name: role.name, document: definition.policyDocument } : undefined,
-    policyArns: definition.policyArns ?? [],
-    groups: definition.iamGroups ?? [],
-    tags: definition.iamTags ?? {},
-  };
 }
 
 function intentOf(order: Order, plan: IamUserPlan): UserIntent {
   return {
     ...openingOf(order),
     userName: plan.userName,
-    made: {
-      policyNames: plan.inlinePolicy ? [plan.inlinePolicy.name] : [],
-      policyArns: plan.policyArns,
-      groups: plan.groups,
-    },
+    made: madeOf(plan),
     waitMs: order.fence.remainingMs(),
     usersPerAccount: order.account.usersPerAccount,
   };

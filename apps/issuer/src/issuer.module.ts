@@ -9,6 +9,9 @@ import { ActingIdentity } from './acting-identity.js';
 import { Authorizing } from './authorizing.js';
 import { CommandFigures } from './command-figures.js';
 import { CountUsers } from './count-users.js';
+import { EmptyPools } from './empty-pools.js';
+import { FillPools } from './fill-pools.js';
+import { HandOut } from './hand-out.js';
 import { HeldLease } from './held-lease.js';
 import { IssueLease } from './issue-lease.js';
 import { IssueNothing } from './issue-nothing.js';
@@ -17,6 +20,8 @@ import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
 import { IssuerController } from './issuer.controller.js';
 import { KeyReady, READY_AT_ONCE } from './key-ready.js';
+import { MakePooled } from './make-pooled.js';
+import { PoolFigures } from './pool-figures.js';
 import { RotateKey } from './rotate-key.js';
 import { RotateRoot } from './rotate-root.js';
 import { RotationFigures } from './rotation-figures.js';
@@ -51,7 +56,8 @@ export class IssuerModule implements OnApplicationShutdown {
         ...[IssueLease, RotateRoot, WriteStaticRole, DeleteStaticRole].map((useCase) =>
           observing ? { provide: useCase, useClass: IssueNothing } : useCase,
         ),
-        ...(observing ? [] : [RotationSweep, heartbeat(timing)]),
+        ...(observing ? [EmptyPools] : [RotationSweep, FillPools, HandOut, MakePooled, heartbeat(timing)]),
+        PoolFigures,
         RotateKey,
         RotationFigures,
         IssueOnce,

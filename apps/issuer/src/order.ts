@@ -1,7 +1,7 @@
 import type { Caller } from '#libs/access';
 import type { Fence } from '#libs/aws';
 import type { CredentialType, IssueLeaseReply, TryRoleRequest } from '#libs/contracts';
-import { type Asker, type KeptAnswer, newLeaseId, type Opening } from '#libs/leases';
+import { type Asker, type KeptAnswer, newLeaseId, type Opening, type Ttl, ttl } from '#libs/leases';
 import type { Mount, OpenedRootConfig, Role } from '#libs/roles';
 import type { Acting } from './acting-identity.js';
 
@@ -15,8 +15,8 @@ export interface Bounds {
   seal?: Seal;
 }
 
-/** A command with everything it names, read once: who asks for what, from which account, until when. */
-export interface Order extends Acting, Bounds {
+/** A command with everything it names, read once: who asks for what, until when. */
+export interface Asked extends Bounds {
   command: TryRoleRequest;
   caller: Caller;
   mount: Mount;
@@ -27,6 +27,9 @@ export interface Order extends Acting, Bounds {
   /** Whether the answer waits until AWS accepts the key of an IAM user. */
   ready: boolean;
 }
+
+/** The same with who asks AWS for it. */
+export interface Order extends Acting, Asked {}
 
 /** What was made, and for whom; how long it lives is on its row. */
 export type Made = Omit<IssueLeaseReply, 'leaseDuration' | 'stsTtl' | 'replayed'>;
@@ -40,8 +43,22 @@ export function replyOf(made: Made, ttlMs: number): IssueLeaseReply {
   return made.credentialType === 'iam_user' ? lives : { ...lives, stsTtl: Math.trunc(ttlMs / 1000) };
 }
 
+/** How long a user's key lives (contract.md 4.2). */
+export function userTtl({ caller, mount, role }: Asked): Ttl {
+  const rules = {
+    engineTtlMs: ms(role.definition.defaultUserTtlSeconds) ?? mount.leaseMs ?? 0,
+    engineMaxMs: ms(role.definition.maxUserTtlSeconds) ?? mount.leaseMaxMs ?? 0,
+    mountDefaultMs: mount.defaultLeaseTtlSeconds * 1000,
+    mountMaxMs: mount.maxLeaseTtlSeconds * 1000,
+    ownerLeftMs: caller.longestLeaseMs(),
+  };
+  return ttl(rules, 0, 0);
+}
+
+const ms = (seconds: number | undefined) => (seconds === undefined ? undefined : seconds * 1000);
+
 /** Who asks for what, as limits and freezes see it. */
-export function askerOf({ caller, mount, role }: Pick<Order, 'caller' | 'mount' | 'role'>): Asker {
+export function askerOf({ caller, mount, role }: Pick<Asked, 'caller' | 'mount' | 'role'>): Asker {
   return {
     mountId: mount.id,
     mountVersion: mount.version,

@@ -18,6 +18,7 @@ export interface LivingRow {
   userName: string;
   accountId: string;
   state: LeaseState;
+  /** Of one in a pool, when it gets too old. */
   expiresAt: Date | null;
   /** A revoker that does not observe takes it back at once. */
   isDue: boolean;
@@ -119,7 +120,7 @@ export class Comparison {
   private async livingRows(mountId: string): Promise<LivingRow[]> {
     return this.manager.query(
       `select id as "leaseId", coalesce(renamed_to, user_name) as "userName", account_id as "accountId", state,
-         expires_at as "expiresAt", due_at <= now() as "isDue"
+         coalesce(expires_at, case state when 'pooled' then due_at end) as "expiresAt", due_at <= now() as "isDue"
        from leases where mount_id = $1 and state <> 'ended' and credential_type = 'iam_user' order by id`,
       [mountId],
     );

@@ -13,8 +13,8 @@ export interface Patience {
   retries: number;
 }
 
-/** Who a call is for; each has its share of AWS's budget. */
-export type CallClass = 'issue' | 'revoke' | 'upkeep';
+/** Who a call is for; each has its share of AWS's budget, but for `spare`, which has what nobody else waits for. */
+export type CallClass = 'issue' | 'revoke' | 'upkeep' | 'spare';
 
 /** What one kind of call needs beyond the ordinary. */
 export interface CallRules {

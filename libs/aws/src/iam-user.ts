@@ -7,7 +7,7 @@ import {
   PutUserPolicyCommand,
 } from '@aws-sdk/client-iam';
 import type { AwsAccount } from './aws-account.js';
-import type { AttemptEnd } from './aws-call.js';
+import type { AttemptEnd, CallClass, CallRules } from './aws-call.js';
 import { AwsRefused, withMade } from './aws-errors.js';
 import { AwsFailure } from './aws-failure.js';
 import type { Fence } from './fence.js';
@@ -54,14 +54,21 @@ export interface IamUserRecord {
 /**
  * Makes the user in two steps: CreateUser, with path, boundary and tags in it, then everything else side by side
  * (contract.md 2.5; design.md, promise 10). Returns when nothing is under way any more, also when it fails.
+ * @param by who it is for; `spare` is for its beginning: what has begun is finished as upkeep, since half a user costs more calls.
  * @throws {CodedError} which says what it may have left behind (`madeBy`): `AwsRefused`, `AwsThrottled`,
  * `AwsUnreachable`, `OutOfTime`, or `AmbiguousAccessKey`: destroy the user and start over under another name
  */
-export async function createIamUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<MadeIamUser> {
-  const late = await createUser(account, plan, fence);
+export async function createIamUser(
+  account: AwsAccount,
+  plan: IamUserPlan,
+  fence: Fence,
+  by: CallClass = 'issue',
+): Promise<MadeIamUser> {
+  const late = await createUser(account, plan, { fence, by });
   const isYoung = youngUser(plan.userName);
-  const key = requestAccessKey(account, plan.userName, { fence, isYoung }, 'Error creating access keys');
-  const settled = await Promise.allSettled([key, ...equip(account, plan, fence)]);
+  const rules = { fence, by: by === 'spare' ? 'upkeep' : by } as const;
+  const key = requestAccessKey(account, plan.userName, { ...rules, isYoung }, 'Error creating access keys');
+  const settled = await Promise.allSettled([key, ...equip(account, plan, rules)]);
   const errors = settled.flatMap((step) => (step.status === 'rejected' ? [step.reason as Error] : []));
   // What AWS will never have, a second user under another name would not get either.
   const error = errors.find((each) => each instanceof AwsRefused && !each.retryable) ?? errors[0];
@@ -114,7 +121,7 @@ export async function followAccessKey(
 }
 
 /** @returns whether a try of it may take effect yet */
-async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<boolean> {
+async function createUser(account: AwsAccount, plan: IamUserPlan, rules: CallRules): Promise<boolean> {
   const tags = Object.entries(plan.tags).map(([Key, Value]) => ({ Key, Value }));
   const input = {
     UserName: plan.userName,
@@ -129,7 +136,7 @@ async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence):
   };
   try {
     const calls = 2 + plan.policyArns.length + plan.groups.length + (plan.inlinePolicy ? 1 : 0);
-    await account.iam(CreateUserCommand, input, { fence, calls, isYoung: stillChanging, onAttempt });
+    await account.iam(CreateUserCommand, input, { ...rules, calls, isYoung: stillChanging, onAttempt });
     return unanswered > 0;
   } catch (error) {
     if (!(error instanceof AwsFailure)) throw error;
@@ -140,7 +147,7 @@ async function createUser(account: AwsAccount, plan: IamUserPlan, fence: Fence):
 }
 
 /** Policies and groups, all under way at once; each may be repeated without harm. */
-function equip(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<unknown>[] {
+function equip(account: AwsAccount, plan: IamUserPlan, rules: CallRules): Promise<unknown>[] {
   const UserName = plan.userName;
   const step = (call: Promise<unknown>, prefix: string) =>
     call.catch((error: unknown) => {
@@ -149,17 +156,17 @@ function equip(account: AwsAccount, plan: IamUserPlan, fence: Fence): Promise<un
   return [
     ...plan.policyArns.map((PolicyArn) => {
       const isYoung = youngUser(UserName, PolicyArn);
-      const call = account.iam(AttachUserPolicyCommand, { UserName, PolicyArn }, { fence, isYoung });
+      const call = account.iam(AttachUserPolicyCommand, { UserName, PolicyArn }, { ...rules, isYoung });
       return step(call, 'Error attaching user policy');
     }),
     ...[plan.inlinePolicy ?? []].flat().map(({ name, document }) => {
       const input = { UserName, PolicyName: name, PolicyDocument: document };
-      const call = account.iam(PutUserPolicyCommand, input, { fence, isYoung: youngUser(UserName) });
+      const call = account.iam(PutUserPolicyCommand, input, { ...rules, isYoung: youngUser(UserName) });
       return step(call, 'Error putting user policy');
     }),
     ...plan.groups.map((GroupName) => {
       const isYoung = youngUser(UserName, GroupName);
-      const call = account.iam(AddUserToGroupCommand, { UserName, GroupName }, { fence, isYoung });
+      const call = account.iam(AddUserToGroupCommand, { UserName, GroupName }, { ...rules, isYoung });
       return step(call, 'Error adding user to group');
     }),
   ];

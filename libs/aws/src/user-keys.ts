@@ -61,12 +61,12 @@ export async function listAccessKeys(account: AwsAccount, userName: string, pref
 export async function requestAccessKey(
   account: AwsAccount,
   userName: string,
-  { fence, isYoung }: Required<Pick<CallRules, 'fence'>> & Pick<CallRules, 'isYoung'>,
+  creating: Required<Pick<CallRules, 'fence'>> & Pick<CallRules, 'by' | 'isYoung'>,
   prefix: string,
 ): Promise<AccessKeyPair> {
   try {
     const input = { UserName: userName };
-    const { AccessKey: key } = await account.iam(CreateAccessKeyCommand, input, { fence, isYoung, onceOnly: true });
+    const { AccessKey: key } = await account.iam(CreateAccessKeyCommand, input, { ...creating, onceOnly: true });
     if (!key?.AccessKeyId || !key.SecretAccessKey) throw AwsFailure.unreadable();
     return { accessKeyId: key.AccessKeyId, secretAccessKey: key.SecretAccessKey };
   } catch (error) {

@@ -12,6 +12,8 @@ const endReason = z.enum([
   'token_ended',
   'unmounted',
   'user_missing',
+  'retired',
+  'outdated',
 ]);
 
 /** What every event of a lease carries. No secret, no token, no access key. */

@@ -57,7 +57,10 @@ export const issueLease = {
     credential,
     /** Set when the TTL was cut. */
     ttlCut: ttlCut.optional(),
-    /** Set when AWS had accepted the key several times in a row before the answer, which waited for that. */
+    /**
+     * Set when AWS had accepted the key several times in a row before the answer, which waited for that; or when the user is of a
+     * pool, older than AWS needs to know a key.
+     */
     ready: z.literal(true).optional(),
     /** Set when the answer waited in vain: from then on the key should work everywhere. */
     usableFrom: z.iso.datetime().optional(),

@@ -55,7 +55,7 @@ export class Counting {
            where leases.mount_id = mounts.id and leases.state = asked.state and leases.state <> 'ended'
          ) found where removed_at is null
        )::float8 as count
-       from unnest('{issuing,offered,revoking,irrevocable}'::text[]) as asked(state)`,
+       from unnest('{issuing,pooled,offered,revoking,irrevocable}'::text[]) as asked(state)`,
     )) as { state: LeaseState; count: number }[];
     return Object.fromEntries(rows.map((row) => [row.state, row.count])) as Omit<LeaseCounts, 'active'>;
   }

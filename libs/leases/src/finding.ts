@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Batches } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
-import type { EndReason, Lease, LeaseState } from './lease.entity.js';
+import { type EndReason, type Lease, type LeaseState, poolDisplayName } from './lease.entity.js';
 
 /** A lease as its look-up shows it; `ttlMs` is what is left, negative once its time is over. */
 export interface FoundLease {
@@ -42,11 +42,11 @@ export interface LentKey {
 export const byAccessKeySql = `
   select l.id, l.state, l.credential_type as "credentialType", l.account_id as "accountId",
     coalesce(l.renamed_to, l.user_name) as "userName", l.role_name as "roleName", m.path as "mountPath",
-    m.accessor as "mountAccessor", t.accessor as "tokenAccessor", t.display_name as "displayName",
+    m.accessor as "mountAccessor", t.accessor as "tokenAccessor", coalesce(t.display_name, '${poolDisplayName}') as "displayName",
     l.request_id as "requestId", coalesce(l.issued_at, l.created_at) as "issuedAt", l.accepted_at as "acceptedAt",
     l.last_renewed_at as "lastRenewedAt", l.expires_at as "expiresAt", l.ended_at as "endedAt",
     l.end_reason as "endReason"
-  from leases l join mounts m on m.id = l.mount_id join tokens t on t.id = l.token_id
+  from leases l join mounts m on m.id = l.mount_id left join tokens t on t.id = l.token_id
   where l.access_key_id = $1 order by l.created_at desc limit 1`;
 
 /** What a caller may know of: handed over and not ended; and what a person must look at, handed over or not. */

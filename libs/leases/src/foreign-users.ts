@@ -85,7 +85,7 @@ export class ForeignUsers {
        select $1,
          greatest(0, $2::integer - (
            select count(*) from leases where account_id = $1 and credential_type = 'iam_user'
-             and state in ('offered', 'active') and issued_at < now() - $4 * interval '1 ms'))::integer,
+             and state in ('pooled', 'offered', 'active') and coalesce(pooled_at, issued_at) < now() - $4 * interval '1 ms'))::integer,
          $3::integer, case when $5 = 'counted' then now() end, now() + $6 * interval '1 s'
        on conflict (id) do update set
          foreign_users = case when ${keep} then a.foreign_users else excluded.foreign_users end,

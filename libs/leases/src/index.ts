@@ -14,6 +14,7 @@ export * from './lease-watch.js';
 export * from './lease.entity.js';
 export * from './leases.module.js';
 export type { Asker, Opening } from './opening.js';
+export * from './pooling.js';
 export * from './renewing.js';
 export * from './revoking.js';
 export * from './sweeping.js';

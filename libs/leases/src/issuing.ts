@@ -50,7 +50,7 @@ export interface StsLease extends Opening {
 const mostAttempts = 3;
 
 /** Of the insert of a command `c`: the mark that another token left under its id gives way, and nothing else does. */
-const unlessOwn = `on conflict (id) do update set lease_id = excluded.lease_id, token_id = excluded.token_id,
+export const unlessOwn = `on conflict (id) do update set lease_id = excluded.lease_id, token_id = excluded.token_id,
   withdrawn_at = null, forget_at = excluded.forget_at where c.lease_id is null and c.token_id <> excluded.token_id`;
 
 /** Selects a row for a command that was delivered or withdrawn before: what `unlessOwn` does not give way to. */
@@ -300,12 +300,13 @@ export class Issuing {
     const back = (await this.manager.query(
       `with back as (
          update leases set
-           due_at = case when state in ('issuing', 'offered', 'ended') then now() else due_at end,
-           looks_left = greatest(looks_left, case when state in ('issuing', 'offered') and due_at > now()
+           due_at = case when state in ('issuing', 'pooled', 'offered', 'ended') then now() else due_at end,
+           looks_left = greatest(looks_left, case when state in ('issuing', 'pooled', 'offered') and due_at > now()
                                                   then $3::smallint else $4::smallint end),
            end_reason = coalesce(end_reason, 'issue_failed'), last_error = coalesce(last_error, $2),
-           state = case when state in ('issuing', 'offered') then 'revoking' else state end
-         where id = $1 returning id, mount_id, due_at
+           state = case when state in ('issuing', 'pooled', 'offered') then 'revoking' else state end
+         -- Where only the answer to its offer, or to its keeping, was lost, somebody may have it by now.
+         where id = $1 and state <> 'active' returning id, mount_id, due_at
        ) select id, mount_id as "mountId" from back where due_at <= now()`,
       [leaseId, error, this.looks(late), this.looks(true)],
     )) as DueNow[];

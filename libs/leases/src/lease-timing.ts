@@ -48,6 +48,10 @@ export const leaseTimingSchema = z.object({
   syncOneMs: ms(30_000),
   /** The same for a prefix or an unmount. */
   syncManyMs: ms(60_000),
+  /** How old a user of a pool is at least when it is handed out: AWS knows the slowest keys after a quarter of that. */
+  pooledMinMs: ms(60_000),
+  /** How old it gets, less up to a fifth, so that not all of a pool go at once. */
+  pooledMaxMs: ms(86_400_000),
   /** From the switch to a rotated key until the earlier one is removed, if no worker is at work with it. */
   retireAfterMs: ms(60_000),
   /** How often a worker says what it is at work with, and after which silence it counts no longer. */

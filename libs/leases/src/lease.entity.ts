@@ -3,9 +3,9 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /**
  * issuing → offered → active → revoking → ended, or revoking → irrevocable; from every state before `ended` there is
- * a way to `revoking` (design.md, A lease's life).
+ * a way to `revoking` (design.md, A lease's life). What is made for a pool is `pooled` between `issuing` and `offered`.
  */
-export type LeaseState = 'issuing' | 'offered' | 'active' | 'revoking' | 'ended' | 'irrevocable';
+export type LeaseState = 'issuing' | 'pooled' | 'offered' | 'active' | 'revoking' | 'ended' | 'irrevocable';
 
 /** Why a lease left the living states; told in events and kept on the row. */
 export type EndReason =
@@ -17,7 +17,13 @@ export type EndReason =
   | 'issuer_lost'
   | 'token_ended'
   | 'unmounted'
-  | 'user_missing';
+  | 'user_missing'
+  /** Of a pool: old, or of a role or configuration that is not the one of now. */
+  | 'retired'
+  | 'outdated';
+
+/** Stands for the display name of a caller in what is made for a pool, whose callers are not known yet. */
+export const poolDisplayName = 'pool';
 
 /** What destroying an IAM user needs to know; written with the intent, before any of it exists. */
 export interface MadeOfUser {
@@ -65,8 +71,9 @@ export class Lease {
   @Column('text', { name: 'account_id' })
   accountId!: string;
 
-  @Column('uuid', { name: 'token_id' })
-  tokenId!: string;
+  /** Null: nobody's. It was made for a pool and handed out to nobody. */
+  @Column('uuid', { name: 'token_id', nullable: true })
+  tokenId!: string | null;
 
   @Column('text', { name: 'request_id' })
   requestId!: string;
@@ -91,6 +98,10 @@ export class Lease {
 
   @Column('timestamptz', { name: 'created_at' })
   createdAt!: Date;
+
+  /** Since when it was in a pool, also of one that was handed out since; null: it was made for its caller. */
+  @Column('timestamptz', { name: 'pooled_at', nullable: true })
+  pooledAt!: Date | null;
 
   /** The max TTL counts from here. */
   @Column('timestamptz', { name: 'issued_at', nullable: true })

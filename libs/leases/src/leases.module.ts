@@ -14,6 +14,7 @@ import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { LeaseWatch } from './lease-watch.js';
 import { Lease } from './lease.entity.js';
+import { Pooling } from './pooling.js';
 import { Renewing } from './renewing.js';
 import { Revoking } from './revoking.js';
 import { Sweeping } from './sweeping.js';
@@ -30,6 +31,7 @@ const rooms = [
   Issuing,
   LeaseNews,
   LeaseWatch,
+  Pooling,
   Renewing,
   Revoking,
   Sweeping,

@@ -38,7 +38,7 @@ interface AskedPlace {
 }
 
 /** Neither gone nor going, and at the path that it had in the version that was read. */
-const mountIsAlive = (version: string) =>
+export const mountIsAlive = (version: string) =>
   `(tainted_at is null and removed_at is null and path_version <= ${version}::bigint)`;
 
 /** The columns that every opening has. */
@@ -112,7 +112,8 @@ export function isLimited({ limited }: Asker): boolean {
 /** Role and token where they have a limit, with it and how many leases count against it; no more are counted than that. */
 function limitsOf(mountId: string, roleName: string, tokenId: string): string {
   const used = (whose: string) =>
-    `(select count(*) from (select 1 from leases where ${whose} and state <> 'ended' limit most) counted) as used`;
+    `(select count(*) from (
+      select 1 from leases where ${whose} and token_id is not null and state <> 'ended' limit most) counted) as used`;
   return `
     select 'role' as kind, most, ${used(`mount_id = ${mountId} and role_name = ${roleName}`)}
     from (select (definition ->> 'maxLeases')::integer as most from roles

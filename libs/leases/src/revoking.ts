@@ -143,9 +143,9 @@ export class Revoking {
          order by due_at limit $4 for update skip locked
        ), claimed as (
          update leases set
-           state = case when state in ('issuing', 'offered', 'active') then 'revoking' else state end,
+           state = case when state in ('issuing', 'pooled', 'offered', 'active') then 'revoking' else state end,
            end_reason = coalesce(end_reason, case state
-             when 'issuing' then 'issuer_lost' when 'offered' then 'not_accepted' when 'active' then 'expired' end),
+             when 'issuing' then 'issuer_lost' when 'pooled' then 'retired' when 'offered' then 'not_accepted' when 'active' then 'expired' end),
            -- Whoever wrote the intent may be paused, not dead, and may yet make the user.
            looks_left = case when state = 'issuing' then ${this.timing.tombstoneLooksMs.length} else looks_left end,
            last_error = case when state <> 'ended' and claim_id is not null

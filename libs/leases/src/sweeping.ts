@@ -48,7 +48,7 @@ export class Sweeping {
       `with left_over as (
          select id from leases
          where mount_id in (select id from mounts where tainted_at is not null and removed_at is null)
-           and credential_type = 'iam_user' and state in ('issuing', 'offered', 'active')
+           and credential_type = 'iam_user' and state in ('issuing', 'pooled', 'offered', 'active')
          limit ${batch} for update skip locked
        ), asked as (
          update leases set state = 'revoking', due_at = now(), claim_id = null, end_reason = 'unmounted',

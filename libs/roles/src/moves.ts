@@ -83,7 +83,7 @@ export class Moves {
            -- Whoever has been given nothing yet is rolled back at leisure; until that has begun, it might still be accepted.
            and not exists (
              select 1 from leases where mount_id = mounts.id and state <> 'ended'
-               and (accepted_at is not null or state in ('issuing', 'offered', 'active')))
+               and (accepted_at is not null or state in ('issuing', 'pooled', 'offered', 'active')))
          for update skip locked
        ), done as (
          update mount_moves set state = 'success', ended_at = now() from ready

@@ -253,6 +253,47 @@ describe('a legacy role write', () => {
   });
 });
 
+describe('pool_size', () => {
+  const kept = writeRole(null, { credentialType: 'iam_user', policyArns: [policyArn], poolSize: 3 });
+
+  it('is kept by writes that do not name it, and taken away by 0', () => {
+    expect(kept.poolSize).toBe(3);
+    expect(writeRole(kept, { userPath: '/team/' }).poolSize).toBe(3);
+    expect(writeRole(kept, { poolSize: 0 }).poolSize).toBeUndefined();
+  });
+
+  it('outlives a write in the 0.6 form while users are lent', () => {
+    expect(writeRole(kept, { policy })).toMatchObject({ legacy: 'policy', poolSize: 3 });
+    expect(writeRole(kept, { arn: policyArn })).toMatchObject({ legacy: 'arn', poolSize: 3 });
+    expect(writeRole(kept, { arn: roleArn })).not.toHaveProperty('poolSize');
+  });
+
+  it.each([-1, 501])('is refused as %d', (poolSize) => {
+    expect(() => writeRole(kept, { poolSize })).toThrow(
+      /^pool_size must be a number from 0, which means no pool, to 500: /,
+    );
+    expect(() => writeRole(kept, { policy, poolSize })).toThrow(/pool_size must be a number/);
+  });
+
+  it.each(['assumed_role', 'federation_token', 'session_token'])('is refused for the credential type %s', (type) => {
+    const text =
+      'pool_size parameter only valid for iam_user credential type: what STS gives ends by itself and is not kept';
+    expect(() => writeRole(null, { credentialType: type, poolSize: 1 })).toThrow(refusal(text));
+    expect(() => writeRole(kept, { credentialType: type, policyArns: [] })).toThrow(refusal(text));
+  });
+
+  it('is refused for a role that is templated from its caller, whichever of the two comes later', () => {
+    const templated = { credentialType: 'iam_user', iamTags: { team: '{{ .Metadata.team }}' } };
+    const text =
+      'pool_size cannot be given to a role that is templated from its caller: its users are made before anybody asks for them; ' +
+      'take the templates or pool_size away';
+    expect(() => writeRole(kept, templated)).toThrow(refusal(text));
+    expect(() => writeRole(writeRole(null, templated), { poolSize: 1 })).toThrow(refusal(text));
+    const documentOfCaller = policy.replace('"Resource":"*"', '"Resource":"arn:aws:s3:::b/{{ .DisplayName }}"');
+    expect(() => writeRole(kept, { policy: documentOfCaller })).toThrow(refusal(text));
+  });
+});
+
 describe('max_leases', () => {
   const limited = writeRole(null, { credentialType: 'iam_user', policyArns: [policyArn], maxLeases: 3 });
 

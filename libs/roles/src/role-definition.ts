@@ -1,7 +1,7 @@
 import { type CredentialType, goQuote, InvalidRequest } from '#libs/contracts';
 import { faultOfIamArn, isAccountId } from './arn.js';
 import { waysToOutlive } from './iam-power.js';
-import { faultsOfTemplates } from './identity-template.js';
+import { faultsOfTemplates, isTemplated } from './identity-template.js';
 import { legacyRole } from './legacy-role.js';
 import { compactJson } from './policy-document.js';
 import { doubtsOfLimits, faultsOfLimits, faultsOfSizes } from './role-limits.js';
@@ -32,6 +32,8 @@ export interface RoleDefinition {
   maxUserTtlSeconds?: number;
   /** How many leases that have not ended the role may have at once; absent = any number. Not of Vault's. */
   maxLeases?: number;
+  /** How many users are made ahead and kept; absent = none. Not of Vault's. */
+  poolSize?: number;
   /** Whether answers wait until AWS accepts the new key of an IAM user, where who asks does not say. Not of Vault's. */
   ready?: boolean;
   /** The account whose own identity, of `config/accounts`, lends; absent = the mount's root. Not of Vault's. */
@@ -60,6 +62,8 @@ export interface RoleWrite {
   maxUserTtlSeconds?: number;
   /** 0 takes the limit away. */
   maxLeases?: number;
+  /** 0 takes it away. */
+  poolSize?: number;
   ready?: boolean;
   /** Empty takes it away. */
   accountId?: string;
@@ -75,7 +79,7 @@ type Draft = Omit<RoleDefinition, 'credentialTypes'> & { credentialTypes: string
 /** What Vault's roles do not have: a write in the 0.6 form, whose clients write the whole role every time, leaves it alone. */
 type OwnFields = Pick<
   RoleDefinition,
-  'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds' | 'ready' | 'accountId'
+  'maxLeases' | 'poolSize' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds' | 'ready' | 'accountId'
 >;
 
 /** Something wrong with a write; `bare`: where nothing else is wrong it is told without the words around a list. */
@@ -96,6 +100,9 @@ const anywhere = settingOf(null, 'role');
 
 /** How many faults are told: a caller may send thousands of ARNs. */
 const mostFaults = 100;
+
+/** A tenth of the users that an AWS account may have: what one role keeps must leave the others their places. */
+const largestPoolSize = 500;
 
 /** PostgreSQL's largest integer. */
 const largestMaxLeases = 2_147_483_647;
@@ -136,11 +143,11 @@ export function writeRole(
     if (beside) {
       throw new InvalidRequest(`cannot supply deprecated role or policy parameters with ${beside[1]}`);
     }
-    const { defaultUserTtlSeconds, maxUserTtlSeconds, ...whatever } = own;
+    const { defaultUserTtlSeconds, maxUserTtlSeconds, poolSize, ...whatever } = own;
     const given = legacyRole(legacy);
-    const lendsUsers = given.credentialTypes.includes('iam_user');
-    const role = { ...given, ...(lendsUsers && { defaultUserTtlSeconds, maxUserTtlSeconds }), ...whatever };
-    refuseAny([...faults, ...listed([...faultsOfTemplates(role), ...faultsOfSizes(role)])]);
+    const ofUsers = { defaultUserTtlSeconds, maxUserTtlSeconds, ...(poolSize && { poolSize }) };
+    const role = { ...given, ...(given.credentialTypes.includes('iam_user') && ofUsers), ...whatever };
+    refuseAny([...faults, ...listed([...faultsOfTemplates(role), ...faultsOfSizes(role), ...faultsOfPool(role)])]);
     return role;
   }
   const draft = { ...merge(existing, write), ...own };
@@ -150,7 +157,10 @@ export function writeRole(
   }
   // Of a document that cannot be read nothing more can be said.
   const role = { ...draft, policyDocument: compacted ?? '' };
-  refuseAny([...faults, ...listed([...faultsOf(draft, setting), ...faultsOfLimits(role, setting)])]);
+  refuseAny([
+    ...faults,
+    ...listed([...faultsOf(draft, setting), ...faultsOfLimits(role, setting), ...faultsOfPool(role)]),
+  ]);
   return { ...role, credentialTypes: role.credentialTypes.filter(isCredentialType) };
 }
 
@@ -173,12 +183,19 @@ function refuseAny(faults: Fault[]): void {
 }
 
 function ownFields(existing: RoleDefinition | null, write: RoleWrite): { own: OwnFields; faults: Fault[] } {
-  const valueOf = (field: 'maxLeases' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds') =>
+  const valueOf = (field: 'maxLeases' | 'poolSize' | 'defaultUserTtlSeconds' | 'maxUserTtlSeconds') =>
     write[field] ?? existing?.[field] ?? 0;
+  const poolSize = valueOf('poolSize');
   const [most, ttl, maxTtl] = [valueOf('maxLeases'), valueOf('defaultUserTtlSeconds'), valueOf('maxUserTtlSeconds')];
   const faults: Fault[] = [];
   if (most < 0 || most > largestMaxLeases) {
     const text = `max_leases must be a number from 0, which means no limit, to ${largestMaxLeases}`;
+    faults.push({ text, bare: true });
+  }
+  if (poolSize < 0 || poolSize > largestPoolSize) {
+    const text =
+      `pool_size must be a number from 0, which means no pool, to ${largestPoolSize}: an AWS account may have few thousand users, ` +
+      'and those of a pool take the places of others';
     faults.push({ text, bare: true });
   }
   if (maxTtl > 0 && ttl > maxTtl) {
@@ -192,6 +209,7 @@ function ownFields(existing: RoleDefinition | null, write: RoleWrite): { own: Ow
     ...((write.ready ?? existing?.ready) && { ready: true }),
     ...(accountId !== '' && { accountId }),
     ...(most !== 0 && { maxLeases: most }),
+    ...(poolSize !== 0 && { poolSize }),
     ...(ttl !== 0 && { defaultUserTtlSeconds: ttl }),
     ...(maxTtl !== 0 && { maxUserTtlSeconds: maxTtl }),
   };
@@ -216,6 +234,21 @@ function merge(existing: RoleDefinition | null, write: RoleWrite): Draft {
     ...(mfaSerialNumber !== '' && { mfaSerialNumber }),
     legacy: null,
   };
+}
+
+/** Why users of this role cannot be made before it is known who asks for them. */
+function faultsOfPool(role: Draft): string[] {
+  if (role.poolSize === undefined) return [];
+  if (!role.credentialTypes.includes('iam_user')) {
+    return [
+      'pool_size parameter only valid for iam_user credential type: what STS gives ends by itself and is not kept',
+    ];
+  }
+  if (!isTemplated(role)) return [];
+  return [
+    'pool_size cannot be given to a role that is templated from its caller: its users are made before anybody asks for them; ' +
+      'take the templates or pool_size away',
+  ];
 }
 
 /** Null when it is not JSON. */

@@ -65,9 +65,10 @@ describe('a role on the wire', () => {
     const role = writeRole(null, {
       credentialType: 'iam_user',
       maxLeases: 1,
+      poolSize: 2,
       defaultUserTtlSeconds: 60,
       maxUserTtlSeconds: 120,
     });
-    expect(roleToWire(role)).toMatchObject({ max_leases: 1, default_user_ttl: 60, max_user_ttl: 120 });
+    expect(roleToWire(role)).toMatchObject({ max_leases: 1, pool_size: 2, default_user_ttl: 60, max_user_ttl: 120 });
   });
 });

@@ -21,6 +21,7 @@ export function roleToWire(role: RoleDefinition): Record<string, unknown> {
     user_path: role.userPath,
     // Ours: clients that compare what they wrote with what they read see them only where somebody has set them.
     ...(role.maxLeases ? { max_leases: role.maxLeases } : {}),
+    ...(role.poolSize ? { pool_size: role.poolSize } : {}),
     ...(role.defaultUserTtlSeconds ? { default_user_ttl: role.defaultUserTtlSeconds } : {}),
     ...(role.maxUserTtlSeconds ? { max_user_ttl: role.maxUserTtlSeconds } : {}),
     ...(role.ready ? { ready: true } : {}),

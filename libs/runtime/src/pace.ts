@@ -1,8 +1,8 @@
-/** Who a call to AWS is for; while several wait, each class has its share of the budget. */
-export type BudgetClass = 'issue' | 'revoke' | 'upkeep';
+/** Who a call to AWS is for; while several wait, each class has its share of the budget, and `spare` has nothing. */
+export type BudgetClass = 'issue' | 'revoke' | 'upkeep' | 'spare';
 
-/** Shares while all three wait. What is taken back costs as many calls as what is made, and must not wait behind it. */
-const shares: Record<BudgetClass, number> = { revoke: 5, issue: 4, upkeep: 1 };
+/** Shares while several wait. What is taken back costs as many calls as what is made, and must not wait behind it. */
+const shares: Record<BudgetClass, number> = { revoke: 5, issue: 4, upkeep: 1, spare: 0 };
 
 /** Slots are given out for at most so long ahead, milliseconds: what is given out goes on at the old rate. */
 const leadMs = 40;
@@ -134,11 +134,13 @@ export function grant(pace: Pace, by: BudgetClass, wanted: number, now: number):
   if (pressed) pace.pressedAt = now;
   const everyMs = 1000 / pace.rate;
   const own = (pace.classes[by] ??= { nextAt: 0, hungryUntil: 0 });
-  let all = shares[by];
+  let others = 0;
   for (const [each, { hungryUntil }] of Object.entries(pace.classes)) {
-    if (each !== by && hungryUntil > now) all += shares[each as BudgetClass];
+    if (each !== by && hungryUntil > now) others += shares[each as BudgetClass];
   }
-  const ownEveryMs = (everyMs * all) / shares[by];
+  if (by === 'spare' && others > 0) return [];
+  const isAlone = others === 0;
+  const ownEveryMs = isAlone ? everyMs : (everyMs * (shares[by] + others)) / shares[by];
   const first = Math.max(pace.nextAt, now - catchUpMs);
   const ownFirst = Math.max(own.nextAt, now - catchUpMs);
   const free = Math.min(slotsUntil(now + leadMs, first, everyMs), slotsUntil(now + leadMs, ownFirst, ownEveryMs));
@@ -148,7 +150,7 @@ export function grant(pace: Pace, by: BudgetClass, wanted: number, now: number):
   pace.nextAt = first + count * everyMs;
   const quietMs = now - pace.grantedAt;
   pace.used = pace.used * Math.exp(-quietMs / usedOverMs) + (count / usedOverMs) * 1000;
-  own.nextAt = all === shares[by] ? 0 : ownFirst + count * ownEveryMs;
+  own.nextAt = isAlone ? 0 : ownFirst + count * ownEveryMs;
   if (pressed) speedUp(pace, count, now);
   pace.grantedAt = now;
   return Array.from({ length: count }, (_, index) => first + index * everyMs);

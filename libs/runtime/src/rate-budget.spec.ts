@@ -55,7 +55,7 @@ class CountingPaces extends MemoryPaces {
 }
 
 /** Calls that come `perSecond` whatever becomes of them, until the returned function is called. */
-function offer(workers: RateBudget[], bucket: Bucket, by: 'issue' | 'revoke', perSecond: number): () => void {
+function offer(workers: RateBudget[], bucket: Bucket, by: 'issue' | 'revoke' | 'spare', perSecond: number): () => void {
   let next = 0;
   const timer = setInterval(() => {
     const worker = workers[next++ % workers.length]!;
@@ -120,6 +120,29 @@ describe('a budget whose rate nobody is told', () => {
     stopRevoking();
     expect(revoked).toBeGreaterThan(0.5 * 60);
     expect(issued + revoked).toBeGreaterThan(0.95 * 60);
+  });
+});
+
+describe('what nobody waits for', () => {
+  it('has what the others leave, and nothing while they want everything', async () => {
+    const bucket = new Bucket(60, 60);
+    const store = new MemoryPaces();
+    const issuers = Array.from({ length: 2 }, () => new RateBudget(store));
+    const stopSpare = offer([new RateBudget(store)], bucket, 'spare', 120);
+    await jest.advanceTimersByTimeAsync(20_000);
+    const alone = bucket.last(5_000, 'spare').perSecond;
+    const stopIssuing = offer(issuers, bucket, 'issue', 180);
+    await jest.advanceTimersByTimeAsync(10_000);
+    const beside = bucket.last(5_000, 'spare').perSecond;
+    const issued = bucket.last(5_000, 'issue').perSecond;
+    stopIssuing();
+    await jest.advanceTimersByTimeAsync(10_000);
+    const afterwards = bucket.last(5_000, 'spare').perSecond;
+    stopSpare();
+    expect(alone).toBeGreaterThan(0.8 * 60);
+    expect(beside).toBe(0);
+    expect(issued).toBeGreaterThan(0.9 * 60);
+    expect(afterwards).toBeGreaterThan(0.8 * 60);
   });
 });
 

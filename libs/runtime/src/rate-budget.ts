@@ -79,13 +79,13 @@ interface Slot {
 /** This worker's callers of one API. */
 class Line {
   private limited = false;
-  private readonly waiting: Record<BudgetClass, Waiting[]> = { issue: [], revoke: [], upkeep: [] };
+  private readonly waiting: Record<BudgetClass, Waiting[]> = { issue: [], revoke: [], upkeep: [], spare: [] };
   /** Slots that we have and that are not due yet, the earliest first; on the clock of `performance.now()`. */
   private slots: Slot[] = [];
   private release: NodeJS.Timeout | null = null;
   /** When calls were answered, and when calls of a class that had to wait got their slot. */
   private readonly answers: number[] = [];
-  private readonly granted: Record<BudgetClass, number[]> = { issue: [], revoke: [], upkeep: [] };
+  private readonly granted: Record<BudgetClass, number[]> = { issue: [], revoke: [], upkeep: [], spare: [] };
   private unreported = 0;
   /** When the last call left that AWS complained of and nobody was told about. */
   private complaint: number | null = null;
@@ -251,7 +251,7 @@ class Line {
   }
 }
 
-const classes: BudgetClass[] = ['revoke', 'issue', 'upkeep'];
+const classes: BudgetClass[] = ['revoke', 'issue', 'upkeep', 'spare'];
 
 /** How many of these instants are of the last second; forgets the others. */
 function recent(instants: number[]): number {

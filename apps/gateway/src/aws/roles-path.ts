@@ -31,6 +31,9 @@ const body = z.object({
   default_user_ttl: durationField().describe("TTL of a user's keys; 0: the one of config/lease."),
   max_user_ttl: durationField().describe('Their longest life, renewals included; 0: the one of config/lease.'),
   max_leases: intField().describe('Most leases that it may have at once, 0 for any number; requests beyond get 429.'),
+  pool_size: intField().describe(
+    'Users that are made ahead and kept, 0 for none: one of them is usable at once (iam_user, not templated).',
+  ),
   ready: boolField().describe(
     'Whether answers wait until AWS accepts the key of an IAM user, where none says otherwise.',
   ),
@@ -60,6 +63,7 @@ const shown = z.strictObject({
   session_tags: pairs,
   user_path: z.string(),
   max_leases: z.int().optional(),
+  pool_size: z.int().optional(),
   default_user_ttl: z.int().optional(),
   max_user_ttl: z.int().optional(),
   ready: z.literal(true).optional(),
@@ -181,6 +185,7 @@ function toWrite(fields: z.output<typeof body>): RoleWrite {
     defaultUserTtlSeconds: fields.default_user_ttl,
     maxUserTtlSeconds: fields.max_user_ttl,
     maxLeases: fields.max_leases,
+    poolSize: fields.pool_size,
     ready: fields.ready,
     accountId: fields.account_id,
     policy: fields.policy,

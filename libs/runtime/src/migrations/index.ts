@@ -17,6 +17,7 @@ import { SessionTokens1765000000000 } from './1765000000000-session-tokens.js';
 import { Rotation1765100000000 } from './1765100000000-rotation.js';
 import { AccountIdentities1765200000000 } from './1765200000000-account-identities.js';
 import { MountMoves1765300000000 } from './1765300000000-mount-moves.js';
+import { Pools1765500000000 } from './1765500000000-pools.js';
 
 /** Every migration, oldest first. A list rather than a folder search: a bundle has no folders. */
 export const migrations = [
@@ -39,4 +40,5 @@ export const migrations = [
   Rotation1765100000000,
   AccountIdentities1765200000000,
   MountMoves1765300000000,
+  Pools1765500000000,
 ];

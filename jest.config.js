@@ -30,7 +30,7 @@ const common = {
  * by itself is the same in both, and runs in one process alone.
  */
 const onBothShapes =
-  '/test/(aws-calls|contract-(clients|credentials|leases|tokens|wrapping)|idempotency|limits|' +
+  '/test/(aws-calls|contract-(clients|credentials|leases|tokens|wrapping)|idempotency|limits|pools|' +
   'quick-start|secrets|stopping|what-roles-lend)\\.spec\\.ts$';
 
 export default {

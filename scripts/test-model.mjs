@@ -4,13 +4,14 @@ import { parseArgs } from 'node:util';
 
 /**
  * `npm run test:model -- --runs N`: as many cases of the model, in an order of their own; `--seed S --path P` has one happen
- * again that failed. `--broken`: runs it on builds that are broken on purpose, which must be found out.
+ * again that failed, with `--pool` one of those with a pool. `--broken`: runs it on builds that are broken on purpose, which must be found out.
  */
 const { values } = parseArgs({
   options: {
     runs: { type: 'string' },
     seed: { type: 'string' },
     path: { type: 'string' },
+    pool: { type: 'boolean' },
     broken: { type: 'boolean' },
   },
 });

@@ -9,6 +9,7 @@ import { Comparison } from '../apps/revoker/src/comparison.js';
 import { seedRootPolicy } from '../apps/simulator/src/index.js';
 import { everything } from './support/everything.js';
 import { lentBy, policyDocument, writeRole } from './support/lease-life.js';
+import { ready, writePooled } from './support/pools.js';
 import { eventually, type LentKeys, World } from './support/world.js';
 
 const [mine, payments, search, nobodys] = ['000000000000', '111111111111', '222222222222', '999999999999'] as const;
@@ -161,6 +162,26 @@ describe('one mount for many accounts', () => {
       expect(rows).toEqual([{ users: 1 }]);
       await revoke(lent.leaseId);
       expect(lentIn(payments)).toBe(0);
+    });
+
+    it('makes users ahead there, and gives them back when its keys or those of the root are written anew', async () => {
+      const made = async () => (await ready(world, 'stocked', 2)).map(({ id }) => id);
+      await writePooled(world, 'stocked', 2, { account_id: payments });
+      let before = await made();
+      expect(lentIn(payments)).toBe(2);
+      for (const change of [
+        () => write(payments, keysOf(payments, 'lender-too')),
+        () => world.http.must(204, 'PUT', 'aws/config/root', { region: 'us-east-1' }),
+      ]) {
+        await change();
+        const { leaseId } = await lend('stocked');
+        expect(before).not.toContain(leaseId);
+        await revoke(leaseId);
+        await eventually(async () => (await made()).every((id) => !before.includes(id)));
+        before = await made();
+      }
+      await world.http.must(204, 'DELETE', 'aws/roles/stocked');
+      await eventually(() => lentIn(payments) === 0);
     });
 
     it('has a quota of its own there: full, it lends from the others', async () => {

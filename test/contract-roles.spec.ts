@@ -448,6 +448,31 @@ describe('roles', () => {
       expect((await call('POST', 'roles/kept', faulty)).body.errors).toEqual(answer.body.errors);
     });
 
+    it('keeps users ahead only where it says so, where it lends users, and where they are the same for everybody', async () => {
+      await write('stocked', { credential_type: 'iam_user', policy_document: policy });
+      // Nothing is made for it here.
+      await world.http.must(204, 'PUT', `sys/freeze/role/${mount}/stocked`);
+      expect(await read('stocked')).not.toHaveProperty('pool_size');
+      await write('stocked', { pool_size: '7' });
+      expect(await read('stocked')).toMatchObject({ pool_size: 7 });
+      const refusals = async (body: object) => {
+        const answers = [await call('POST', 'roles/stocked/validate', body), await call('POST', 'roles/stocked', body)];
+        expect(answers.map(({ status }) => status)).toEqual([400, 400]);
+        expect(answers[0]!.body.errors).toEqual(answers[1]!.body.errors);
+        return answers[0]!.body.errors[0];
+      };
+      for (const pool_size of [-1, 501]) {
+        expect(await refusals({ pool_size })).toMatch(/^pool_size must be a number from 0, .*, to 500: an AWS account/);
+      }
+      expect(await refusals({ credential_type: 'federation_token' })).toContain('pool_size parameter only valid for');
+      expect(await refusals({ iam_tags: { team: '{{ .DisplayName }}' } })).toContain('is templated from its caller');
+      expect(await read('stocked')).toMatchObject({ pool_size: 7, credential_type: 'iam_user', iam_tags: null });
+      await write('stocked', { policy });
+      expect(await read('stocked')).toMatchObject({ pool_size: 7 });
+      await write('stocked', { pool_size: 0 });
+      expect(await read('stocked')).not.toHaveProperty('pool_size');
+    });
+
     it('written again as it is, changes nothing', async () => {
       const body = {
         credential_type: 'iam_user',

@@ -74,6 +74,21 @@ describe('taking the schema back to the version before', () => {
     expect(await leases()).toEqual(['another', 'user']);
   });
 
+  it('is refused while there are users of pools, which the version before would take for somebody’s', async () => {
+    await lend('user', 'iam_user');
+    await lend('pooled', 'iam_user');
+    await source.query(
+      `update leases set state = 'pooled', token_id = null, accepted_at = null, access_key_id = 'AKIA', pooled_at = now()
+       where id = 'pooled'`,
+    );
+    await expect(goBack()).rejects.toThrow(/users of pools in AWS: write pool_size=0 to every role/);
+    expect(await leases()).toEqual(['pooled', 'user']);
+    await source.query(`update leases set state = 'ended', ended_at = now(), due_at = null where id = 'pooled'`);
+    await goBack();
+    expect(await leases()).toEqual(['user']);
+    await source.runMigrations();
+  });
+
   it('is refused while there are users whose only identity it would forget', async () => {
     await source.query(
       `insert into account_identities (mount_id, account_id, access_key, role_arn, external_id)

@@ -20,6 +20,7 @@ import {
 import { startSystem } from '../apps/standalone/src/system.js';
 import type { Fleet } from '../apps/cluster/src/fleet.js';
 import { comesToRest, lend, policyDocument, rowOf, writeRole } from './support/lease-life.js';
+import { ready, writePooled } from './support/pools.js';
 import { findSecrets, formsOf, packings, type Place, type Secret, secretOf } from './support/secret-scan.js';
 import { startFleet, testServers } from './support/services.js';
 import { tap, type Tap } from './support/tap.js';
@@ -247,6 +248,11 @@ describe('a secret', () => {
     faults.clear();
     await http.must(204, 'PUT', 'sys/leases/revoke-force/aws');
     await eventually(async () => (await world.leases()).every((row) => row.state === 'ended'), 20_000);
+    // Made ahead, handed out, and made again.
+    await writePooled(world, 'stocked', 2);
+    await ready(world, 'stocked', 2);
+    for (const _ of [1, 2]) await http.must(200, 'GET', 'aws/creds/stocked', undefined, keyed);
+    await ready(world, 'stocked', 2);
     // Half way, when everything is looked at: tried, and then nobody goes on with it.
     const trying = faults.hold('GetCallerIdentity', 'before');
     await world.database.query(`update static_roles set next_rotation_at = now() where name = 'kept'`);
@@ -501,7 +507,13 @@ describe('a secret', () => {
     const { rows: wraps } = await world.database.query('select 1 from wrapped_answers');
     expect(wraps).toHaveLength(3);
     const text = log.join('\n');
-    for (const sentence of ['issue failed', 'request refused', 'credential given again', 'credential offered']) {
+    for (const sentence of [
+      'issue failed',
+      'request refused',
+      'credential given again',
+      'credential offered',
+      'offered from the pool',
+    ]) {
       expect(text).toContain(sentence);
     }
   });
@@ -514,6 +526,7 @@ describe('a secret', () => {
       'public.root_configs.sealed_secret_key',
       'public.static_roles.sealed_secret_key',
       'public.rotations.sealed_secret_key',
+      'public.pooled_keys.sealed_secret_key',
       'public.leases.end_reason',
     ]) {
       expect(names).toContain(name);
@@ -688,6 +701,7 @@ describe('a secret', () => {
   });
 
   it('leaves nothing behind when all is over', async () => {
+    await world.http.call('DELETE', 'aws/roles/stocked');
     await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
     const account = world.simulator.account();
     for (const role of ['kept', 'lost']) {

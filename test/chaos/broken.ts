@@ -28,6 +28,22 @@ export const broken: BrokenBuild[] = [
     says: 'no row explains user',
   },
   {
+    name: 'the intent of a pool is written after CreateUser',
+    file: 'apps/issuer/src/make-pooled.ts',
+    from: `    if (!(await this.open(order, intent))) return false;
+    let late = false;
+    try {
+      const key = await createIamUser(account, plan, fence, 'spare');
+`,
+    to: `    let late = false;
+    try {
+      const key = await createIamUser(account, plan, fence, 'spare');
+      if (!(await this.open(order, intent))) return false;
+`,
+    points: 'pool: CreateUser done',
+    says: 'no row explains user',
+  },
+  {
     name: 'an answer does not wait for its acceptance',
     file: 'apps/gateway/src/issuer-client.ts',
     from: `if (acceptRequired) await this.accept(`,

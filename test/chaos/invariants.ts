@@ -49,7 +49,7 @@ async function findUnderWay(rig: Rig, held: Held[]): Promise<string[]> {
   const leases = rows
     .filter(
       (row) =>
-        ['issuing', 'offered', 'revoking', 'irrevocable'].includes(row.state) ||
+        ['issuing', 'pooled', 'offered', 'revoking', 'irrevocable'].includes(row.state) ||
         (row.state === 'ended' && row.due_at) ||
         (row.state === 'active' && (row.expires_at!.getTime() < soon || awaited.has(row.id))),
     )

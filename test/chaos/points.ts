@@ -6,6 +6,7 @@ import { briefSeconds, type Slot, type Victim } from './rig.js';
 import { type Arm, type Deed, type Point, type Site, within } from './run.js';
 
 const ours = `new.role_name in ('plain', 'wide')`;
+const pools = `new.role_name = 'pooled'`;
 
 /** The commits, by the change that is in them. */
 const commits = {
@@ -24,6 +25,12 @@ const commits = {
   events: { table: 'outbox', on: 'delete', when: `true` },
   keyClaimed: { table: 'idempotent_answers', on: 'insert', when: `true` },
   keyHeld: { table: 'idempotent_answers', on: 'update', when: `new.holders <> old.holders` },
+  poolIntent: { on: 'insert', when: `${pools} and new.token_id is null` },
+  poolFailure: { on: 'update', when: `${pools} and old.state = 'issuing' and new.end_reason = 'issue_failed'` },
+  kept: { on: 'update', when: `${pools} and new.state = 'pooled'` },
+  handOut: { on: 'update', when: `${pools} and new.state = 'offered' and old.state = 'pooled'` },
+  handedOutAcceptance: { on: 'update', when: `${pools} and new.state = 'active' and old.state = 'offered'` },
+  drained: { on: 'update', when: `${pools} and new.end_reason = 'outdated' and old.state = 'pooled'` },
   unmount: { table: 'mounts', on: 'update', when: `new.tainted_at is not null and old.tainted_at is null` },
 } satisfies Record<string, Change>;
 
@@ -213,6 +220,86 @@ function isCommand(text: string): boolean {
 function isDelivery(text: string): boolean {
   return text === 'deliver';
 }
+
+/** A pool is made full first; then something is cut while `deed` is done with it. Afterwards it is taken away. */
+function withPool(point: Omit<Point, 'run'>, size: number, arm: Arm, deed: Deed): Point {
+  return {
+    ...point,
+    run: async (site) => {
+      await site.rig.fillPool(size);
+      await site.cut(point.victim, arm, deed);
+      await site.rig.takePoolAway();
+    },
+  };
+}
+
+const fromPool: Deed = ({ callers }) => callers.ask('aws/creds/pooled');
+const fromPoolOnce: Deed = ({ callers }) => callers.askOnce('aws/creds/pooled');
+const fillsPool: Deed = ({ rig }) => rig.fillPool(1);
+
+/** Where the filling of a pool can be cut. */
+const filling = (name: string, arm: Arm, deed: Deed = fillsPool): Point => ({
+  name,
+  victim: 'issuer',
+  run: async (site) => {
+    await site.cutWhoFills(arm, deed);
+    await site.rig.takePoolAway();
+  },
+});
+
+const pooling: Point[] = [
+  ...bothFates(commits.poolIntent, 'pool: intent', filling),
+  ...['CreateUser', 'PutUserPolicy', 'CreateAccessKey'].flatMap((action) => bothSides(action, 'pool', filling)),
+  ...bothFates(commits.kept, 'pool: kept', filling),
+  ...bothFates(commits.poolFailure, 'pool: failed', (name, arm) =>
+    filling(name, arm, (site) => {
+      site.rig.simulator.faults.fail({ action: 'PutUserPolicy', code: 'LimitExceeded', status: 409, times: 1 });
+      return fillsPool(site);
+    }),
+  ),
+  ...(
+    [
+      ['hand-out', fromPool],
+      ['hand-out once', fromPoolOnce],
+    ] as const
+  ).flatMap(([of, deed]) => [
+    ...bothFates(commits.handOut, `${of}: handed out`, (name, arm) =>
+      withPool({ name, victim: 'issuer' }, 2, arm, deed),
+    ),
+    withPool(
+      { name: `${of}: handed out | answer sent`, victim: 'issuer' },
+      2,
+      message('issuer', 'broker', 'out', 'before', isAnswer),
+      deed,
+    ),
+    withPool(
+      { name: `${of}: answer sent | acknowledged`, victim: 'issuer' },
+      2,
+      message('issuer', 'broker', 'out', 'before', isAcknowledgement),
+      deed,
+    ),
+    withPool(
+      { name: `${of}: answer sent | read`, victim: 'gateway' },
+      2,
+      message('gateway', 'broker', 'in', 'before', isDelivery),
+      deed,
+    ),
+    ...bothFates(commits.handedOutAcceptance, `${of}: acceptance`, (name, arm) =>
+      withPool({ name, victim: 'gateway' }, 2, arm, deed),
+    ),
+  ]),
+  ...bothFates(commits.drained, 'pool: drained', (name, arm) => ({
+    name,
+    victim: 'issuer',
+    run: async (site) => {
+      await site.rig.fillPool(2);
+      await site.cutWhoFills(arm, ({ rig }) =>
+        rig.fillPool(2, { default_user_ttl: 3_600 + Math.floor(site.chance() * 1e6) }),
+      );
+      await site.rig.takePoolAway();
+    },
+  })),
+];
 
 const accepting: Point[] = [
   simple('gateway', 'accept: answer sent | read', message('gateway', 'broker', 'in', 'before', isDelivery), issue),
@@ -420,6 +507,7 @@ function underLoad(victim: Victim): Point {
     victim,
     run: async (site) => {
       let stopped = false;
+      await site.rig.fillPool(4);
       const callers = Array.from({ length: 4 }, () => live(site, () => stopped));
       try {
         for (let kills = 0; kills < 3; kills += 1) {
@@ -431,6 +519,7 @@ function underLoad(victim: Victim): Point {
       } finally {
         stopped = true;
         await Promise.all(callers);
+        await site.rig.takePoolAway();
       }
     },
   };
@@ -438,7 +527,7 @@ function underLoad(victim: Victim): Point {
 
 async function live({ callers, chance }: Site, stopped: () => boolean): Promise<void> {
   while (!stopped()) {
-    const held = await callers.ask('aws/creds/plain');
+    const held = await callers.ask(chance() < 0.5 ? 'aws/creds/plain' : 'aws/creds/pooled');
     if (!held) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       continue;
@@ -454,6 +543,7 @@ export const points: Point[] = [
   ...issuing,
   ...issuingOnce,
   ...accepting,
+  ...pooling,
   ...renewing,
   ...revoking,
   ...expiring,

@@ -172,6 +172,33 @@ export class Rig {
     });
   }
 
+  /** Writes the role with a pool, by any gateway that is there, and waits until all of that can be handed out. */
+  async fillPool(size: number, body: object = {}): Promise<void> {
+    await this.writePooled({ pool_size: size, ...body });
+    await eventually(async () => {
+      const { rows } = await this.database.query(
+        `select 1 from leases l join roles r on r.mount_id = l.mount_id and r.name = l.role_name and r.version = l.role_version
+         where r.name = 'pooled' and l.state = 'pooled' and l.pooled_at <= now() - $1 * interval '1 ms'`,
+        [this.timing.pooledMinMs],
+      );
+      return rows.length === size;
+    }, 30_000);
+  }
+
+  async takePoolAway(): Promise<void> {
+    await this.writePooled({ pool_size: 0 });
+  }
+
+  private async writePooled(body: object): Promise<void> {
+    await eventually(async () => {
+      for (const gateway of this.of('gateway')) {
+        const role = { credential_type: 'iam_user', policy_document: policyDocument, ...body };
+        if ((await this.ask(gateway, 'PUT', 'aws/roles/pooled', role)).status === 204) return true;
+      }
+      return false;
+    }, 20_000);
+  }
+
   of(kind: Victim): Slot[] {
     return this.slots.filter((slot) => slot.kind === kind);
   }

@@ -76,21 +76,29 @@ export class Site {
     this.callers.ledger.wrong.push(...(await unexplained(this.rig)));
   }
 
-  /** The deed is begun, and who is at it dies where the trigger says. */
-  async cut(victim: Victim, arm: Arm, deed: Deed): Promise<void> {
+  /** As `cut`, of all issuers, one of which stands at the trigger: nobody asked it for anything. */
+  cutWhoFills(arm: Arm, deed: Deed): Promise<void> {
+    return this.cut('issuer', arm, deed, this.rig.of('issuer'));
+  }
+
+  /**
+   * The deed is begun, and who is at it dies where the trigger says.
+   * @param slots who dies; by default the one that is at it.
+   */
+  async cut(victim: Victim, arm: Arm, deed: Deed, slots?: Slot[]): Promise<void> {
     const armed = await arm(this);
     const done = deed(this);
     done.catch(() => undefined); // awaited below, whatever else fails before
     const letGo = once(() => armed.letGo());
     try {
       await within(armed.reached, 20_000);
-      const slot = this.whoIs(victim);
-      await this.kill(slot);
+      const dying = slots ?? [this.whoIs(victim)];
+      for (const slot of dying) await this.kill(slot);
       await letGo();
       for (const { id, state } of await this.rig.rows()) {
         if (['revoking', 'irrevocable', 'ended'].includes(state)) this.callers.ledger.stored.add(id);
       }
-      await slot.start();
+      await Promise.all(dying.map((slot) => slot.start()));
     } finally {
       await letGo();
     }
@@ -128,7 +136,7 @@ export async function runOnce(rig: Rig, point: Point, seed: number, kept: Held[]
 
 /** Takes back all that the run has left to its callers; what is kept stays. */
 async function clean({ rig, gateway }: Site, kept: Held[]): Promise<string[]> {
-  for (const prefix of ['aws/creds/plain', 'aws/creds/wide', 'brief']) {
+  for (const prefix of ['aws/creds/plain', 'aws/creds/wide', 'aws/creds/pooled', 'brief']) {
     const { status, body } = await rig.ask(gateway, 'PUT', `sys/leases/revoke-prefix/${prefix}`, {});
     if (status !== 204) return [`${prefix} not revoked afterwards: ${status} ${JSON.stringify(body)}`];
   }

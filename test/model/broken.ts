@@ -147,6 +147,30 @@ export const broken: BrokenBuild[] = [
     seed: 1,
   },
   {
+    name: 'the intent of a pool is written after CreateUser',
+    file: 'apps/issuer/src/make-pooled.ts',
+    from: `    if (!(await this.open(order, intent))) return false;
+    let late = false;
+    try {
+      const key = await createIamUser(account, plan, fence, 'spare');
+`,
+    to: `    let late = false;
+    try {
+      const key = await createIamUser(account, plan, fence, 'spare');
+      if (!(await this.open(order, intent))) return false;
+`,
+    says: /no row explains it/,
+    seed: 1,
+  },
+  {
+    name: 'a command that is delivered twice is handed two users of a pool',
+    file: 'libs/leases/src/pooling.ts',
+    from: `from ready \${unlessOwn} returning lease_id`,
+    to: `from ready on conflict (id) do update set lease_id = excluded.lease_id returning lease_id`,
+    says: /two living credentials|with two credentials/,
+    seed: 1,
+  },
+  {
     name: 'what an unmount has left is forgotten',
     file: 'libs/leases/src/sweeping.ts',
     from: `async endUnmounted(): Promise<void> {`,

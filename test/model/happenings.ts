@@ -62,7 +62,7 @@ function happening<Args extends unknown[]>(
 }
 
 /** All that can happen, each as often as it helps to find what is wrong. */
-export const happenings = fc.oneof(
+const all = [
   happening(8, 'issue', [one, one, death], (world, ...args) => world.callers.issue(...args)),
   happening(2, 'deliverAgain', [which, one, one], (world, ...args) => world.callers.deliverAgain(...args)),
   happening(1, 'withdraw', [which, one], (world, ...args) => world.callers.withdraw(...args)),
@@ -83,4 +83,14 @@ export const happenings = fc.oneof(
   happening(2, 'lag', [fc.nat(6)], (world, count) => world.lag(count)),
   happening(1, 'skew', [skew], (world, ahead) => world.skew(ahead)),
   happening(1, 'loseAnswer', [], (world) => world.loseAnswer()),
+];
+
+export const happenings = fc.oneof(...all);
+
+/** The same where the role has a pool. */
+export const happeningsWithPool = fc.oneof(
+  happening(8, 'fillPool', [one, death], (world, ...args) => world.fillPool(...args)),
+  happening(2, 'drainPool', [one], (world, at) => world.drainPool(at)),
+  happening(1, 'writeRole', [one, fc.integer({ min: 1, max: 3 })], (world, ...args) => world.writeRole(...args)),
+  ...all,
 );

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { happenings } from './happenings.js';
+import { happenings, happeningsWithPool } from './happenings.js';
 import { LeaseWorld } from './lease-world.js';
 import { Script, stories } from './stories.js';
 
@@ -9,8 +9,9 @@ const asked = {
   runs: process.env.MODEL_RUNS ? Number(process.env.MODEL_RUNS) : undefined,
   seed: process.env.MODEL_SEED ? Number(process.env.MODEL_SEED) : undefined,
   path: process.env.MODEL_PATH,
+  pool: process.env.MODEL_POOL !== undefined,
 };
-const boundedMs = 25_000;
+const boundedMs = { alone: 25_000, withPool: 12_000 };
 
 describe('two issuers and two revokers, one step of any of them at a time', () => {
   let world: LeaseWorld;
@@ -28,14 +29,12 @@ describe('two issuers and two revokers, one step of any of them at a time', () =
   let current: fc.Scheduler;
   let cases = 0;
 
-  const property = fc.asyncProperty(
-    schedule,
-    fc.commands([happenings], { maxCommands: 40, size: 'max' }),
-    async (scheduler, commands) => {
+  const propertyOf = (among: typeof happenings, poolSize: number) =>
+    fc.asyncProperty(schedule, fc.commands([among], { maxCommands: 40, size: 'max' }), async (scheduler, commands) => {
       current = scheduler;
       cases += 1;
       if (cases % 100 === 0) process.stderr.write(`model: ${cases} cases\n`);
-      await world.begin();
+      await world.begin(poolSize);
       try {
         // Two have asked already: without a credential on its way, little can happen.
         world.callers.issue(0, 1);
@@ -48,20 +47,23 @@ describe('two issuers and two revokers, one step of any of them at a time', () =
       } finally {
         await world.end();
       }
-    },
-  );
+    });
 
   /** Throws with what happened, and how to have it happen again. */
-  async function holds(given: fc.Parameters<unknown>): Promise<void> {
+  async function holds(
+    property: ReturnType<typeof propertyOf>,
+    withPool: boolean,
+    given: fc.Parameters<unknown>,
+  ): Promise<void> {
     const found = await fc.check(property, { endOnFailure: true, ...given } as never);
     if (!found.failed) return;
-    const again = `npm run test:model -- --seed ${found.seed} --path ${found.counterexamplePath}`;
+    const again = `npm run test:model -- --seed ${found.seed} --path ${found.counterexamplePath}${withPool ? ' --pool' : ''}`;
     throw new Error(`${(found.errorInstance as Error | null)?.message ?? 'interrupted'}\n\nAgain: ${again}`);
   }
 
-  it.each(stories)('break no promise when $name', async ({ tell }) => {
+  it.each(stories)('break no promise when $name', async ({ tell, poolSize }) => {
     const script = new Script(world);
-    await world.begin();
+    await world.begin(poolSize);
     try {
       await tell(world, script);
       await script.all();
@@ -73,17 +75,21 @@ describe('two issuers and two revokers, one step of any of them at a time', () =
     }
   });
 
-  it(
-    'break no promise whatever order things happen in',
-    async () => {
+  it.each([
+    ['whatever order things happen in', happenings, 0, boundedMs.alone],
+    ['with a pool, in any order of whatever happens', happeningsWithPool, 2, boundedMs.withPool],
+  ] as const)(
+    'break no promise %s',
+    async (_, among, poolSize, interruptAfterTimeLimit) => {
       const { runs, path } = asked;
+      if (path && asked.pool !== poolSize > 0) return; // a path is one of the other cases
       const seed = asked.seed ?? Math.trunc(Math.random() * 2 ** 31);
       process.stderr.write(`model: seed ${seed}\n`);
       const startedAt = process.hrtime.bigint();
-      const asManyAsFit = { numRuns: 10_000, interruptAfterTimeLimit: boundedMs, markInterruptAsFailure: false };
+      const asManyAsFit = { numRuns: 10_000, interruptAfterTimeLimit, markInterruptAsFailure: false };
       const bounds = runs || path ? { numRuns: runs ?? 1 } : asManyAsFit;
       cases = 0;
-      await holds({ seed, path, ...bounds });
+      await holds(propertyOf(among, poolSize), poolSize > 0, { seed, path, ...bounds });
       const took = Number(process.hrtime.bigint() - startedAt) / 1e9;
       process.stderr.write(`model: ${cases} cases in ${took.toFixed(1)} s\n`);
       expect(cases).toBeGreaterThan(0);

@@ -12,6 +12,8 @@ interface Hand {
 /** A case without chance: each is the shortest way to something that the model, or somebody, once got wrong. */
 export interface Story {
   name: string;
+  /** Of the role that is lent; none, unless it is given. */
+  poolSize?: number;
   tell(world: LeaseWorld, hand: Hand): Promise<void>;
 }
 
@@ -23,6 +25,13 @@ const ofRevoker2 = /^revoker 2 calls/;
 async function lend(world: LeaseWorld, hand: Hand): Promise<void> {
   world.callers.issue(0, 0);
   await hand.all();
+}
+
+/** The pool has a user, old enough to be handed out. */
+async function fill(world: LeaseWorld, hand: Hand): Promise<void> {
+  world.fillPool(0, null);
+  await hand.all();
+  await world.leap(70, true);
 }
 
 export const stories: Story[] = [
@@ -181,6 +190,44 @@ export const stories: Story[] = [
       world.keepHouse(0);
       await hand.all();
       hand.letGo(/with found/);
+    },
+  },
+  {
+    name: 'pooled users are handed out at two issuers at once, to the same command',
+    poolSize: 2,
+    async tell(world, hand) {
+      await fill(world, hand);
+      await fill(world, hand);
+      world.callers.issue(0, 0);
+      world.callers.deliverAgain(0, 1, 1);
+      await hand.all();
+      await world.leap(18, true);
+    },
+  },
+  {
+    name: 'an issuer dies with a call for a pool on its way, and it arrives after its intent was taken back',
+    poolSize: 1,
+    async tell(world, hand) {
+      world.fillPool(0, null);
+      await hand.allBut(createUser);
+      await world.standStill('issuer', 0, 400, [0, true]);
+      hand.letGo(createUser);
+    },
+  },
+  {
+    name: 'a role is written while one of its pooled users is handed out, and another is made',
+    poolSize: 2,
+    async tell(world, hand) {
+      await fill(world, hand);
+      world.fillPool(1, null);
+      await hand.allBut(/calls CreateAccessKey/);
+      world.callers.issue(0, 0);
+      await hand.allBut(/with asked as \( select \$3/);
+      world.writeRole(1, 3);
+      await hand.all();
+      world.drainPool(1);
+      hand.letGo(/./);
+      await hand.all();
     },
   },
   {

@@ -20,6 +20,9 @@ const sharpest = [
   'accept: acceptance | committed',
   'revoke: request without a wait | committed',
   'revoke: DeleteAccessKey done | answered',
+  'pool: CreateAccessKey done | answered',
+  'hand-out: handed out | committed',
+  'hand-out once: handed out | answer sent',
   'paused: CreateUser sent | arrives too late',
 ].map((name) => points.find((point) => point.name === name)!);
 

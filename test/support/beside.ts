@@ -18,6 +18,12 @@ export function issuerBeside(world: Beside, { atOnce }: { atOnce?: number } = {}
   return start(world, IssuerModule.configured(connections(world), timing, surroundings, { atOnce }));
 }
 
+/** One that observes. */
+export function observingIssuerBeside(world: Beside): Promise<INestApplicationContext> {
+  const { timing, surroundings } = world.options;
+  return start(world, IssuerModule.configured(connections(world), timing, surroundings, { observing: true }));
+}
+
 /** Another revoker on the world's database and queue; it sweeps as any does. */
 export function revokerBeside(world: Beside): Promise<INestApplicationContext> {
   const { timing, surroundings } = world.options;

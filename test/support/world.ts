@@ -33,6 +33,7 @@ export const quickTiming: LeaseTiming = leaseTimingSchema.parse({
   retireAfterMs: 300,
   heartbeatEveryMs: 100,
   workerTimeoutMs: 1_500,
+  pooledMinMs: 300,
 });
 
 export interface WorldOptions {

@@ -1,11 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { often } from './load.js';
+import type { Mounted } from './mounted.js';
 import { lentIn } from './operations.js';
 import type { BenchOptions } from './options.js';
 import { percentile } from './percentile.js';
 import type { Report } from './report.js';
 import { Rig, type Run } from './rig.js';
+import { lentPolicy } from './simulated-aws.js';
 import { startSystem } from './systems.js';
 import { formatNumber } from './table.js';
 
@@ -17,10 +19,14 @@ const inARow = 6;
 const everyMs = 100;
 const leases = { each: 48, callers: 8 };
 
+/** So old a pool's user is at least when it is handed out, as shipped (`pooledMinMs`), and a moment more. */
+const pooledMinMs = 62_000;
+
 /** Ways to ask for a credential, each below a mount. */
-const ways: { name: string; path: string }[] = [
+const ways: { name: string; path: string; isPool?: boolean }[] = [
   { name: 'plain', path: 'creds/user' },
   { name: 'ready', path: 'creds/user?ready=true' },
+  { name: 'pool', path: 'creds/pooled', isPool: true },
 ];
 
 /** One credential, as its caller found it; milliseconds. */
@@ -51,8 +57,9 @@ export async function measurePropagation(run: Run, { shapes }: BenchOptions): Pr
         await bench.warmUp();
         await bench.emptyStock();
         await rig.aws.set({ latencyMs: awsMs, propagationMs });
-        for (const { name, path } of ways) {
+        for (const { name, path, isPool } of ways) {
           if (run.signal.aborted) break;
+          if (isPool) await fillPool(rig, mounted);
           run.say(`Measuring ${rig.system.name}: ${name}.`);
           const uses: Use[] = [];
           const operation = async () => uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
@@ -64,6 +71,16 @@ export async function measurePropagation(run: Run, { shapes }: BenchOptions): Pr
     );
   }
   return reportOf(found);
+}
+
+/** Waits until as many users as will be asked for are made ahead, and old enough. */
+async function fillPool({ aws, run }: Rig, mounted: Mounted): Promise<void> {
+  run.say(`Filling a pool of ${leases.each}, and waiting ${pooledMinMs / 1_000} s until it is ready.`);
+  const before = await aws.lentUsers(mounted.account.id);
+  const role = { credential_type: 'iam_user', policy_document: lentPolicy, pool_size: leases.each };
+  await mounted.write('roles/pooled', role);
+  while ((await aws.lentUsers(mounted.account.id)) < before + leases.each) await sleep(500, undefined, run);
+  await sleep(pooledMinMs, undefined, run);
 }
 
 /** Asks for a credential and uses it until AWS knows it everywhere. */
@@ -112,6 +129,7 @@ function reportOf(found: Found[]): Report {
       leases: uses.length,
       firstUseRefused: uses.filter(({ firstRefused }) => firstRefused).length / uses.length,
       answeredP50Ms: percentile(answered, 50),
+      answeredP99Ms: percentile(answered, 99),
       usableAfterP50Ms: percentile(usable, 50),
       usableAfterP99Ms: percentile(usable, 99),
       fromQuestionP50Ms: percentile(whole, 50),
@@ -121,14 +139,27 @@ function reportOf(found: Found[]): Report {
     sections: [
       {
         title: 'New keys while AWS lags',
-        head: ['', 'n', 'first use refused', 'answered p50', 'usable after p50', 'p99', 'question to usable p50'],
+        head: [
+          '',
+          'n',
+          'first use refused',
+          'answered p50',
+          'p99',
+          'usable after p50',
+          'p99',
+          'question to usable p50',
+        ],
         rows: summaries.map((each) => [
           `${each.system}: ${each.way}`,
           `${each.leases}`,
           `${(100 * each.firstUseRefused).toFixed(0)} %`,
-          ...[each.answeredP50Ms, each.usableAfterP50Ms, each.usableAfterP99Ms, each.fromQuestionP50Ms].map(
-            (ms) => `${formatNumber(ms)} ms`,
-          ),
+          ...[
+            each.answeredP50Ms,
+            each.answeredP99Ms,
+            each.usableAfterP50Ms,
+            each.usableAfterP99Ms,
+            each.fromQuestionP50Ms,
+          ].map((ms) => `${formatNumber(ms)} ms`),
         ]),
         note: `Three servers of AWS, asked in turn, know a key after ${propagationMs.map((ms) => ms / 1_000).join(', ')} s; AWS at ${awsMs} ms a call. Usable: from the first of ${inARow} uses in a row that are accepted, tried every ${everyMs} ms.`,
       },

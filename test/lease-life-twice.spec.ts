@@ -3,6 +3,7 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { CodedError, type IssueLeaseRequest, OutOfTime, PermissionDenied } from '#libs/contracts';
 import { Accepting, Alarms, Issuing, Renewing } from '#libs/leases';
+import { seedFederationPolicy } from '../apps/simulator/src/index.js';
 import { HeldLease } from '../apps/issuer/src/held-lease.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, revokerBeside } from './support/beside.js';
@@ -68,6 +69,19 @@ describe('doing everything twice', () => {
     expect(held.length).toBeLessThanOrEqual(1);
     await comesToRest(world, held);
     for (const { leaseId } of held) await giveBack(leaseId);
+  });
+
+  it('lends what AWS ends by itself once for a command, delivered again at the same time or later', async () => {
+    const account = world.simulator.account();
+    account.putUserPolicy(account.existingUser('leasehold-root'), 'federate', seedFederationPolicy());
+    await writeRole(world, 'session', { credential_type: 'federation_token' });
+    const command = commandFor(world, 'session');
+    const replies = await Promise.allSettled([issue(command), issue(command)]);
+    expect(replies.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    await expect(issue(command)).rejects.toThrow(OutOfTime);
+    const rows = await rowsOf(command.id);
+    expect(rows).toMatchObject([{ state: 'active', credential_type: 'federation_token' }]);
+    await giveBack(rows[0]!.id);
   });
 
   it('tries a command three times and no more', async () => {

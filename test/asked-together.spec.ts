@@ -212,3 +212,50 @@ describe('who rings a revoker for a mount that it is looking at', () => {
     await eventually(async () => (await world.leases()).every(({ state }) => state === 'ended'));
   });
 });
+
+describe('two issuers with one place left in an account', () => {
+  let world: World;
+  let issuers: INestApplicationContext[];
+  const issueByEach = () =>
+    Promise.allSettled(issuers.map((issuer) => issuer.get(IssueLease).execute(commandFor(world, 'deploy'))));
+
+  beforeAll(async () => {
+    world = await World.start({ weather: {}, surroundings: { usersPerAccount: 1 } });
+    await world.mount();
+    await writeRole(world, 'deploy');
+    issuers = [await issuerBeside(world), await issuerBeside(world)];
+    const { leaseId } = await lend(world, 'deploy');
+    await world.http.must(204, 'PUT', `sys/revoke/${leaseId}`);
+  });
+  afterAll(async () => {
+    for (const issuer of issuers) await issuer.close();
+    await world.close();
+  });
+
+  it('give it to one caller, whose intent the other one waits for', async () => {
+    const { both } = await whileLocked(world, `select 1 from aws_accounts for update`, async () => {
+      const asked = issueByEach();
+      await eventually(async () => {
+        const { rows } = await world.database.query(
+          `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+             and starts_with(query, 'with asked as')`,
+        );
+        return rows.length === 2;
+      });
+      return { both: asked };
+    });
+    expect((await both).map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+    expect(world.lentUsers()).toHaveLength(1);
+    await eventually(() => world.lentUsers().length === 0);
+  });
+
+  it('open nothing before AWS was asked who else has users there', async () => {
+    await world.database.query(`update aws_accounts set count_due_at = null`);
+    const hold = world.simulator.faults.hold('GetAccountSummary', 'before');
+    const both = issueByEach();
+    await hold.reached;
+    expect((await world.leases()).filter(({ state }) => state !== 'ended')).toEqual([]);
+    hold.release();
+    expect((await both).map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  });
+});

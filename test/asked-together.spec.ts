@@ -147,21 +147,19 @@ describe('those who ask PostgreSQL together', () => {
     // The last one first: so they lie in the table, and so their ends are written.
     for (const leaseId of (await offered(2)).toReversed()) leases.push(await claimed(leaseId));
     const before = await deadlocks();
-    const work = await locked(leases[1]!.id, async () => {
+    const { work, pids } = await locked(leases[1]!.id, async () => {
       const asked = revoking.ask({ prefix: 'aws/creds/deploy' }, 'revoked');
       await someoneWaits(world, 'with sts as');
       const ends = leases.map((lease) => revoking.settle(lease, { kind: 'gone' }));
       await someoneWaits(world, 'with next as');
-      return [asked, ...ends];
+      const { rows } = await world.database.query<{ pid: number }>(
+        `select pid from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      return { work: [asked, ...ends], pids: rows.map(({ pid }) => pid) };
     });
     await Promise.all(work);
-    const { rows } = await world.database.query(
-      `select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()
-         and (query like 'with sts as%' or query like 'with next as%')`,
-    );
     await beside.close();
     // What a connection has counted is told at its end.
-    const pids = rows.map(({ pid }: { pid: number }) => pid);
     await eventually(async () => {
       const left = await world.database.query(`select 1 from pg_stat_activity where pid = any($1)`, [pids]);
       return left.rows.length === 0;

@@ -200,7 +200,7 @@ describe('who rings a revoker for a mount that it is looking at', () => {
          ) select mount_id as "mountId" from due`,
         [leaseId],
       );
-      void revoker.get(Dispatch).ring({ leaseId, mountId: rows[0]!.mountId });
+      void revoker.get(Dispatch).ring({ leaseId, mountId: rows[0]!.mountId, isDue: true });
     };
     await whileLocked(world, `select pg_advisory_xact_lock(7)`, async () => {
       await due(leases[0]!);

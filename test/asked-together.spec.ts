@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { OutOfTime } from '#libs/contracts';
 import { Accepting, Issuing, Lease, Revoking } from '#libs/leases';
 import { IssueTerms, RootConfigs } from '#libs/roles';
 import { DataSource } from 'typeorm';
@@ -97,6 +98,14 @@ describe('those who ask PostgreSQL together', () => {
     ]);
   });
 
+  it('are taken back each for a reason of its own', async () => {
+    const [one, other] = (await offered(2)) as [string, string];
+    const revoking = issuer.get(Revoking);
+    await Promise.all([revoking.ask({ leaseId: one }, 'token_ended'), revoking.ask({ leaseId: other }, 'revoked')]);
+    expect(await rowOf(world, one)).toMatchObject({ end_reason: 'token_ended' });
+    expect(await rowOf(world, other)).toMatchObject({ end_reason: 'revoked' });
+  });
+
   it('are held up by nobody who holds the lease of one of them', async () => {
     const revoking = issuer.get(Revoking);
     const issuing = issuer.get(Issuing);
@@ -168,7 +177,7 @@ describe('those who ask PostgreSQL together', () => {
   });
 });
 
-describe('who rings a revoker for a mount that it is looking at', () => {
+describe('between two sweeps', () => {
   let world: World;
   let revoker: INestApplicationContext;
 
@@ -191,7 +200,7 @@ describe('who rings a revoker for a mount that it is looking at', () => {
     await world.close();
   });
 
-  it('is heard: what the look began too early for is looked at after it', async () => {
+  it('a revoker that is rung while it looks at a mount looks once more', async () => {
     const leases = [await lend(world, 'deploy'), await lend(world, 'deploy')];
     const due = async ({ leaseId }: { leaseId: string }) => {
       const { rows } = await world.database.query<{ mountId: string }>(
@@ -208,6 +217,18 @@ describe('who rings a revoker for a mount that it is looking at', () => {
       await due(leases[1]!);
     });
     await eventually(async () => (await world.leases()).every(({ state }) => state === 'ended'));
+  });
+
+  it('nothing is offered after its time, though nobody has taken it back yet', async () => {
+    const issuer = await issuerBeside(world);
+    const { leaseId } = await issuer.get(IssueLease).execute(commandFor(world, 'deploy'));
+    await world.database.query(
+      `update leases set state = 'issuing', access_key_id = null, due_at = now() where id = $1`,
+      [leaseId],
+    );
+    await expect(issuer.get(Issuing).offer(leaseId, 'AKIALATE', 60_000, false)).rejects.toThrow(OutOfTime);
+    expect(await rowOf(world, leaseId)).toMatchObject({ state: 'issuing' });
+    await issuer.close();
   });
 });
 

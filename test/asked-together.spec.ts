@@ -3,7 +3,7 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { OutOfTime } from '#libs/contracts';
 import { Accepting, Issuing, Lease, Revoking } from '#libs/leases';
-import { IssueTerms, RootConfigs } from '#libs/roles';
+import { IssueTerms, Mounts, RootConfigs } from '#libs/roles';
 import { DataSource } from 'typeorm';
 import { Dispatch } from '../apps/revoker/src/dispatch.js';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
@@ -74,6 +74,21 @@ describe('those who ask PostgreSQL together', () => {
     const [named, spelt] = await Promise.all([asked('aws/', 'b/ deploy'), asked('aws/ b/', 'deploy')]);
     expect(named).toMatchObject({ mount: { path: 'aws/' }, role: null });
     expect(spelt).toBeNull();
+  });
+
+  it('are told of the mount that is at a path, and of none that was', async () => {
+    for (let mounts = 0; mounts < 2; mounts += 1) {
+      await world.mount('again');
+      await world.http.must(204, 'DELETE', 'sys/mounts/again');
+    }
+    const asked = { mountPath: 'again/', roleName: 'deploy', tokenId: randomUUID() };
+    expect(await issuer.get(IssueTerms).of(asked)).toBeNull();
+    expect(await issuer.get(Mounts).route('again/creds/deploy')).toBeNull();
+    await world.mount('again');
+    const living = await issuer.get(Mounts).find('again/');
+    await world.database.query(`update mounts set removed_at = removed_at where removed_at is not null`);
+    expect((await issuer.get(IssueTerms).of(asked))!.mount.id).toBe(living!.id);
+    expect((await issuer.get(Mounts).route('again/creds/deploy'))!.id).toBe(living!.id);
   });
 
   it('leave a lease irrevocable whose refusal is cut within a character, or has one that PostgreSQL cannot store', async () => {
@@ -219,7 +234,7 @@ describe('between two sweeps', () => {
     await eventually(async () => (await world.leases()).every(({ state }) => state === 'ended'));
   });
 
-  it('nothing is offered after its time, though nobody has taken it back yet', async () => {
+  it('nothing is offered or accepted after its time, though nobody has taken it back yet', async () => {
     const issuer = await issuerBeside(world);
     const { leaseId } = await issuer.get(IssueLease).execute(commandFor(world, 'deploy'));
     await world.database.query(
@@ -228,6 +243,9 @@ describe('between two sweeps', () => {
     );
     await expect(issuer.get(Issuing).offer(leaseId, 'AKIALATE', 60_000, false)).rejects.toThrow(OutOfTime);
     expect(await rowOf(world, leaseId)).toMatchObject({ state: 'issuing' });
+    await world.database.query(`update leases set state = 'offered' where id = $1`, [leaseId]);
+    await expect(issuer.get(Accepting).accept(leaseId)).rejects.toThrow(OutOfTime);
+    expect(await rowOf(world, leaseId)).toMatchObject({ state: 'offered' });
     await issuer.close();
   });
 });

@@ -57,6 +57,9 @@ describe('doing everything twice', () => {
     await accept(second.leaseId);
     await comesToRest(world, [lentOf(second)]);
     expect(await rowsOf(command.id)).toMatchObject([{ end_reason: 'issuer_lost' }, { state: 'active', attempt: 2 }]);
+    // The end of the first is not the command's.
+    const { rows } = await world.database.query(`select forget_at from commands where id = $1`, [command.id]);
+    expect(rows).toEqual([{ forget_at: null }]);
     await giveBack(second.leaseId);
   });
 

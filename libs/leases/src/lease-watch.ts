@@ -38,14 +38,21 @@ export class LeaseWatch implements OnApplicationShutdown {
     @Inject(Finding) private readonly finding: Finding,
   ) {}
 
-  /** Waits until each of these has ended or was refused, at most `waitMs` milliseconds. */
-  async settled(asked: { id: string; attempts: number }[], waitMs: number): Promise<Settled> {
+  /**
+   * Waits until each of these has ended or was refused, at most `waitMs` milliseconds; `mayHaveEnded`: they were asked for a while
+   * ago, so that there may be no more news.
+   */
+  async settled(
+    asked: { id: string; attempts: number }[],
+    waitMs: number,
+    { mayHaveEnded = false } = {},
+  ): Promise<Settled> {
     if (asked.length === 0) return { total: 0, pending: 0, failed: [] };
     this.listen();
     const closesAt = performance.now() + waitMs;
     let open = asked.map((lease) => lease.id);
-    // Just asked for, none of them can have ended: the first look is worth it when there is news.
-    let isLookWorthIt = !this.isListening;
+    // Of what is just asked for nothing can have ended: the first look is worth it when there is news.
+    let isLookWorthIt = mayHaveEnded || !this.isListening;
     for (;;) {
       const poll = this.isListening ? pollWhileListeningMs : pollMs;
       const news = this.newsOf(open, Math.min(poll, Math.max(0, closesAt - performance.now())));

@@ -41,9 +41,9 @@ export const bytesSlack = 1.05;
 export const bounds: Record<Shape, Bounds> = {
   embedded: {
     costs: {
-      creds: { statements: 8, databaseBytes: 8_130, messages: 0, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
-      revoke: { statements: 8, databaseBytes: 6_320, messages: 0, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
-      renew: { statements: 6, databaseBytes: 2_460, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
+      creds: { statements: 8, databaseBytes: 8_200, messages: 0, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
+      revoke: { statements: 8, databaseBytes: 6_490, messages: 0, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
+      renew: { statements: 6, databaseBytes: 2_530, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
       'assumed-role': { statements: 7, databaseBytes: 7_880, messages: 0, redisCommands: 0, awsCalls: 1, awsSteps: 1 },
       'role-read': { statements: 4, databaseBytes: 3_170, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
     },
@@ -51,9 +51,9 @@ export const bounds: Record<Shape, Bounds> = {
   },
   services: {
     costs: {
-      creds: { statements: 8, databaseBytes: 8_130, messages: 2, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
-      revoke: { statements: 8, databaseBytes: 6_320, messages: 0, redisCommands: 7, awsCalls: 3, awsSteps: 2 },
-      renew: { statements: 6, databaseBytes: 2_460, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
+      creds: { statements: 8, databaseBytes: 8_200, messages: 2, redisCommands: 0, awsCalls: 3, awsSteps: 2 },
+      revoke: { statements: 8, databaseBytes: 6_490, messages: 0, redisCommands: 7, awsCalls: 3, awsSteps: 2 },
+      renew: { statements: 6, databaseBytes: 2_530, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
       'assumed-role': { statements: 7, databaseBytes: 7_880, messages: 2, redisCommands: 0, awsCalls: 1, awsSteps: 1 },
       'role-read': { statements: 4, databaseBytes: 3_170, messages: 0, redisCommands: 0, awsCalls: 0, awsSteps: 0 },
     },

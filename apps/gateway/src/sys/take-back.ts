@@ -62,7 +62,9 @@ export class TakeBack {
    * @throws CodedError `revocation_failed` when AWS refuses it.
    */
   async ofTrial(leaseId: string): Promise<boolean> {
-    const settled = await this.watch.settled([{ id: leaseId, attempts: 0 }], this.timing.syncOneMs);
+    const settled = await this.watch.settled([{ id: leaseId, attempts: 0 }], this.timing.syncOneMs, {
+      mayHaveEnded: true,
+    });
     const [refused] = settled.failed;
     if (refused) {
       throw new RevocationFailed(

@@ -128,9 +128,9 @@ describe('services whose neighbours fail under load', () => {
     const client = new Redis(redis.url);
     try {
       const pending = await Promise.all(Array.from({ length: 20 }, lendBriefly));
-      // Each has its alarm there.
+      // Their alarms are there, one for those that are due together.
       const alarms = async () => (await client.keys('*@*')).length;
-      await eventually(async () => (await alarms()) >= pending.length);
+      await eventually(async () => (await alarms()) > 0);
       await client.flushall();
       const late = await lateness(pending);
       tell(`FLUSHALL with ${pending.length} leases pending: the last ended ${late} ms late`);

@@ -15,13 +15,13 @@ import { publishes, redisCommands, statements } from './readers.js';
 /** Slow enough that calls to AWS in one step are seen to overlap. */
 const countingAwsMs = 20;
 /** Something else may be at work in one of them, but not in all. */
-const windows = 8;
+const windows = 5;
 /** What nobody asks anything for so long is over, milliseconds. */
 const quietMs = 40;
 
 /** Numbers and not times, so that a busy machine has done as much before and meanwhile as an idle one. */
 const cpu = { callers: 16, warmUp: 300, measured: 200, rounds: 2 };
-const latency = { awsMs: 50, pairs: 15 };
+const latency = { awsMs: 50, pairs: 10 };
 
 const bareAccount = 102;
 

@@ -137,7 +137,7 @@ describe('the end of a token', () => {
     const lent = await lendTo(token);
     await whileLocked(world, 'lock table mounts in access exclusive mode', async () => {
       const answer = world.http.call('GET', 'sys/mounts', undefined, as(token)).catch(() => 'cut');
-      await someoneWaits(world);
+      await someoneWaits(world, 'SELECT "Mount"');
       await child.kill();
       await cutWaiting();
       expect(await answer).toBe('cut');

@@ -12,8 +12,9 @@ const limitMs = 30 * 60_000;
 
 /** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
 const calmServices =
-  '/test/((aws-calls|contract-[^/]*|idempotency|limits|pools|secrets|what-roles-lend)|services/(audit|broker-owner|' +
-  'compose|hostile-amqp|idempotency|keys|observing|over-amqp|rate-limits|ready|runbook|secure-lines|starting))\\.spec\\.ts$';
+  '/test/((aws-calls|contract-[^/]*|idempotency|limits|pools|quick-start|secrets|what-roles-lend)|services/(audit|broker-owner|' +
+  'command-queues|compose|hostile-amqp|idempotency|keys|metrics|observing|over-amqp|rate-limits|ready|runbook|secure-lines|' +
+  'starting))\\.spec\\.ts$';
 
 const say = (line) => process.stdout.write(`${line}\n`);
 

@@ -11,7 +11,7 @@ const asked = {
   path: process.env.MODEL_PATH,
   pool: process.env.MODEL_POOL !== undefined,
 };
-const boundedMs = { alone: 20_000, withPool: 8_000 };
+const boundedMs = { alone: 15_000, withPool: 6_000 };
 
 describe('two issuers and two revokers, one step of any of them at a time', () => {
   let world: LeaseWorld;

@@ -20,8 +20,8 @@ import { type CodedErrorWire, fromWire } from './coded-error-wire.js';
 const keySeal = { alg: 'ECDH-ES', enc: 'A256GCM' } as const;
 const directSeal = { alg: 'dir', enc: 'A256GCM' } as const;
 
-/** A sender changes its key after so long, milliseconds, or so many commands: GCM's nonces are drawn by chance. */
-const senderKeyLasts = { ms: 600_000, commands: 1_000_000 };
+/** A sender changes its key after so long, milliseconds: far fewer commands than the 2^32 that GCM bears with nonces drawn by chance. */
+const senderKeyLastsMs = 600_000;
 
 /** Keys of senders that an issuer remembers; one that it has forgotten is in every command that is sealed under it. */
 const mostSenderKeys = 1_000;
@@ -77,7 +77,6 @@ interface SenderKey {
   key: CryptoKey;
   /** Itself, sealed to the issuers: the header "key" of what is sealed under it. */
   sealed: string;
-  commandsLeft: number;
   /** On the clock of `performance.now()`. */
   until: number;
 }
@@ -98,10 +97,7 @@ export async function sealCommand(publicKey: KeyObject, pattern: string, body: u
 
 async function senderKeyFor(publicKey: KeyObject): Promise<SenderKey> {
   const known = await senderKeys.get(publicKey);
-  if (known && known.commandsLeft > 0 && performance.now() < known.until) {
-    known.commandsLeft -= 1;
-    return known;
-  }
+  if (known && performance.now() < known.until) return known;
   const made = newSenderKey(publicKey);
   senderKeys.set(publicKey, made);
   made.catch(() => senderKeys.delete(publicKey));
@@ -111,8 +107,7 @@ async function senderKeyFor(publicKey: KeyObject): Promise<SenderKey> {
 async function newSenderKey(publicKey: KeyObject): Promise<SenderKey> {
   const raw = randomBytes(32);
   const sealed = await new CompactEncrypt(raw).setProtectedHeader(keySeal).encrypt(publicKey);
-  const { commands: commandsLeft, ms } = senderKeyLasts;
-  return { key: await asKey(raw), sealed, commandsLeft, until: performance.now() + ms };
+  return { key: await asKey(raw), sealed, until: performance.now() + senderKeyLastsMs };
 }
 
 function asKey(raw: Uint8Array): Promise<CryptoKey> {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { INestApplicationContext } from '@nestjs/common';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { OutOfTime } from '#libs/contracts';
-import { Accepting, Pooling } from '#libs/leases';
+import { Accepting, Issuing, Pooling } from '#libs/leases';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, observingIssuerBeside } from './support/beside.js';
 import { keysInAws, lend, lentBy, policyDocument, someoneWaits, whileLocked, writeRole } from './support/lease-life.js';
@@ -175,6 +175,36 @@ describe('a pool of users that are made ahead', () => {
     await change();
     await eventually(async () => (await byId(old[0]!))?.state === 'ended' && (await byId(old[1]!))?.state === 'ended');
     for (const id of old) expect(await byId(id)).toMatchObject({ accepted_at: null, token_id: null });
+  });
+
+  it.each([
+    [
+      'is too young for AWS to know it everywhere',
+      `update leases set pooled_at = now() + interval '1 hour' where id = $1`,
+    ],
+    ['is at its end', `update leases set due_at = now() where id = $1`],
+    ['was made when its mount had another path', `update leases set mount_version = -1 where id = $1`],
+    [
+      'is in an account that is not its root’s any more',
+      `update root_configs set account_id = '999999999999'
+       where superseded_at is null and mount_id = (select mount_id from leases where id = $1)`,
+    ],
+  ])('never gives one that %s', async (_, change) => {
+    await writePooled(world, deploy, 1);
+    const [made] = await ready(world, deploy, 1);
+    await world.database.query(change, [made!.id]);
+    expect((await lend(world, deploy)).leaseId).not.toBe(made!.id);
+    expect((await byId(made!.id))!.token_id).toBeNull();
+  });
+
+  it('leaves alone what somebody has by now when the answer to its keeping was lost', async () => {
+    await writePooled(world, deploy, 1);
+    await ready(world, deploy, 1);
+    const { leaseId } = await lend(world, deploy);
+    const before = await byId(leaseId);
+    await issuer.get(Issuing).abandon(leaseId, 'the answer was lost', true);
+    expect(before!.state).toBe('active');
+    expect(await byId(leaseId)).toEqual(before);
   });
 
   it('goes with its mount', async () => {

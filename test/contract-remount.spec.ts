@@ -270,6 +270,18 @@ describe('moving a mount to another path', () => {
     expect((await opened).status).toBe(503);
     await comesToRest(world);
 
+    // One's user is removed before it has its policy: that AWS refuses the rest is no fault of the role.
+    const policy = world.simulator.faults.hold('PutUserPolicy', 'before');
+    const removed = call('GET', `${from}/creds/deploy`);
+    await policy.reached;
+    await comesTo(await move(from, to), 'success');
+    await eventually(async () => world.lentUsers().length === 0);
+    world.simulator.faults.fail({ action: 'PutUserPolicy', code: 'NoSuchThing', times: 1 });
+    policy.release();
+    expect((await removed).status).toBe(503);
+    await comesToRest(world);
+    await comesTo(await move(to, from), 'success');
+
     // One stands before a lock since before the move, and is opened when that has asked for all leases there were.
     const late = await whileLocked(world, `select 1 from aws_accounts for update`, async () => {
       const waiting = { answer: call('GET', `${from}/creds/deploy`) };

@@ -7,7 +7,7 @@ import {
   madeBy,
   type MadeIamUser,
 } from '#libs/aws';
-import { type IssueLeaseReply, OverBudget } from '#libs/contracts';
+import { type IssueLeaseReply, OutOfTime, OverBudget } from '#libs/contracts';
 import { Issuing, type UserIntent } from '#libs/leases';
 import { Metrics, type Span } from '#libs/runtime';
 import { CountUsers } from './count-users.js';
@@ -52,7 +52,7 @@ export class IssueUser {
           continue;
         }
         if (isUserQuotaMet(error)) this.countUsers.again(placeOf(order), { isWrong: true });
-        await this.giveUp(intent, error, late);
+        if (await this.giveUp(intent, error, late)) throw new OutOfTime();
         throw error;
       }
     }
@@ -110,17 +110,21 @@ export class IssueUser {
     }
   }
 
-  /** Leaves the roll-back to the revoker; where that cannot even be written, the intent's own deadline brings it. */
-  private async giveUp(intent: UserIntent, error: unknown, late: boolean): Promise<void> {
+  /**
+   * Leaves the roll-back to the revoker; where that cannot even be written, the intent's own deadline brings it.
+   * @returns whether it had been taken back meanwhile: then AWS complained of a user that was removed.
+   */
+  private async giveUp(intent: UserIntent, error: unknown, late: boolean): Promise<boolean> {
     const text = error instanceof Error ? error.message : String(error);
     this.logger.warn({ msg: 'issue failed', leaseId: intent.leaseId, requestId: intent.requestId, error: text });
     try {
-      if (madeBy(error) === 'nothing') await this.issuing.endUnmade(intent.leaseId, text);
-      else await this.issuing.abandon(intent.leaseId, text, late);
+      if (madeBy(error) !== 'nothing') return await this.issuing.abandon(intent.leaseId, text, late);
+      await this.issuing.endUnmade(intent.leaseId, text);
     } catch (failure) {
       const { leaseId, requestId } = intent;
       this.logger.error({ msg: 'failed issue not marked', leaseId, requestId, error: String(failure) });
     }
+    return false;
   }
 }
 

@@ -295,8 +295,9 @@ export class Issuing {
    * Marks an issue that failed half way for the revoker, due now, and rings it. Where it is late, or was taken back meanwhile,
    * the looks of a tombstone are owed: what it made is younger than its row, and AWS may not know it yet.
    * @param late whether a call that nobody waits for may make its user yet.
+   * @returns whether it had been taken back meanwhile, so that what AWS complained of may be that.
    */
-  async abandon(leaseId: string, error: string, late: boolean): Promise<void> {
+  async abandon(leaseId: string, error: string, late: boolean): Promise<boolean> {
     const back = (await this.manager.query(
       `with back as (
          update leases set
@@ -306,11 +307,13 @@ export class Issuing {
            end_reason = coalesce(end_reason, 'issue_failed'), last_error = coalesce(last_error, $2),
            state = case when state in ('issuing', 'pooled', 'offered') then 'revoking' else state end
          -- Where only the answer to its offer, or to its keeping, was lost, somebody may have it by now.
-         where id = $1 and state <> 'active' returning id, mount_id, due_at
-       ) select id, mount_id as "mountId" from back where due_at <= now()`,
+         where id = $1 and state <> 'active' returning id, mount_id, due_at, end_reason
+       ) select id, mount_id as "mountId", coalesce(due_at <= now(), false) as "isDue",
+           end_reason <> 'issue_failed' as "wasTaken" from back`,
       [leaseId, error, this.looks(late), this.looks(true)],
-    )) as DueNow[];
-    this.alarms.ring(back);
+    )) as (DueNow & { isDue: boolean; wasTaken: boolean })[];
+    this.alarms.ring(back.filter(({ isDue }) => isDue));
+    return back.some(({ wasTaken }) => wasTaken);
   }
 
   /**

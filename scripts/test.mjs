@@ -12,9 +12,9 @@ const limitMs = 30 * 60_000;
 
 /** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
 const calmServices =
-  '/test/((aws-calls|contract-[^/]*|idempotency|limits|pools|quick-start|secrets|what-roles-lend)|services/(audit|broker-owner|' +
-  'command-queues|compose|hostile-amqp|idempotency|keys|metrics|observing|over-amqp|rate-limits|ready|runbook|secure-lines|' +
-  'starting))\\.spec\\.ts$';
+  '/(test/((aws-calls|contract-[^/]*|idempotency|limits|pools|quick-start|secrets|stopping|what-roles-lend)|services/(audit|' +
+  'broker-owner|clocks|command-queues|compose|events|hostile-amqp|idempotency|keys|metrics|not-handed-over|observing|over-amqp|' +
+  'rate-limits|ready|runbook|secure-lines|starting|stopping))|scripts/servers/servers)\\.spec\\.m?[jt]s$';
 
 const say = (line) => process.stdout.write(`${line}\n`);
 

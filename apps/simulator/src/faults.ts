@@ -148,14 +148,17 @@ export class Faults {
     this.buckets.clear();
   }
 
-  /** Latency and holds of one stage of a call; undefined when it need not wait. */
-  pause(stage: Stage, call: CallPattern): Promise<unknown> | undefined {
-    const half = this.latencyOf(call.action) / 2;
-    const delay = stage === 'before' ? Math.ceil(half) : Math.floor(half);
+  /**
+   * Latency and holds of one stage of a call; undefined when it need not wait.
+   * @param lateMs of the stage before: timers are late by up to some milliseconds, and a call is to take what was set.
+   * @returns by how many milliseconds it was longer than set.
+   */
+  pause(stage: Stage, call: CallPattern, lateMs = 0): Promise<number> | undefined {
+    const halfMs = this.latencyOf(call.action) / 2;
     const hold = this.holds.length > 0 ? take(this.holds, call, ({ stage: at }) => at === stage) : undefined;
-    if (!hold) return delay > 0 ? after(delay) : undefined;
+    if (!hold) return halfMs > 0 ? waitFor(halfMs - lateMs) : undefined;
     hold.reach();
-    return delay > 0 ? hold.released.then(() => after(delay)) : hold.released;
+    return hold.released.then(() => (halfMs > 0 ? waitFor(halfMs) : 0));
   }
 
   /** The armed error for this stage of a call, if there is one. */
@@ -245,4 +248,11 @@ function take<Effect>(
   rule.left -= 1;
   if (rule.left === 0) rules.splice(index, 1);
   return rule.effect;
+}
+
+/** @returns how many milliseconds too long it was; timers know whole ones only. */
+async function waitFor(ms: number): Promise<number> {
+  const until = performance.now() + ms;
+  await after(Math.floor(ms));
+  return performance.now() - until;
 }

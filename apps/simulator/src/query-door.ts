@@ -119,14 +119,14 @@ export class QueryDoor {
       },
     };
     const wait = this.world.faults.pause('before', exchange.pattern);
-    if (wait) void wait.then(() => this.takeEffect(exchange));
-    else this.takeEffect(exchange);
+    if (wait) void wait.then((lateMs) => this.takeEffect(exchange, lateMs));
+    else this.takeEffect(exchange, 0);
   }
 
-  private takeEffect(exchange: Exchange): void {
+  private takeEffect(exchange: Exchange, lateMs: number): void {
     if (!this.isOpen()) return void exchange.response.destroy();
     const answer = this.perform(exchange);
-    const wait = this.world.faults.pause('after', exchange.pattern);
+    const wait = this.world.faults.pause('after', exchange.pattern, lateMs);
     if (wait) void wait.then(() => this.reply(exchange, answer));
     else this.reply(exchange, answer);
   }

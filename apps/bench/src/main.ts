@@ -5,6 +5,7 @@ import { measureLateness } from './lateness.js';
 import { Failures } from './load.js';
 import { measureMass } from './mass.js';
 import { type BenchOptions, type MeasurementName, readOptions, usage } from './options.js';
+import { measurePool } from './pool.js';
 import { measurePropagation } from './propagation.js';
 import { asText, type Report } from './report.js';
 import { save, writeJson } from './results.js';
@@ -23,6 +24,7 @@ const measurements: Record<MeasurementName, (run: Run, options: BenchOptions) =>
   lateness: measureLateness,
   mass: measureMass,
   propagation: measurePropagation,
+  pool: measurePool,
 };
 
 /** `npm run bench`: the exit code is 0 when every request was answered as it should and nothing was left behind. */

@@ -3,7 +3,7 @@ import { StartRefused } from '#libs/runtime';
 import { operationNames, type OperationName } from './operations.js';
 
 /** What can be measured, each by its name; `table` is meant where none is given. */
-export const measurementNames = ['table', 'scale', 'lateness', 'mass', 'propagation'] as const;
+export const measurementNames = ['table', 'scale', 'lateness', 'mass', 'propagation', 'pool'] as const;
 export type MeasurementName = (typeof measurementNames)[number];
 
 /** A system of our own: everything in one process, or services over real servers. */
@@ -66,6 +66,7 @@ export const usage = `npm run bench -- [${measurementNames.join('|')}] [--shape 
   lateness      3,000 leases due at once and 10,000 in a minute (services, unless told)
   mass          services among 10,000, 100,000 and 1,000,000 leases: start, memory, latency
   propagation   how often the first use of a key fails while AWS lags, and when it works (services, unless told)
+  pool          how long a user of a pool takes to be handed out, whatever AWS does (services, unless told)
 
 services uses TEST_REDIS_URL and TEST_RABBITMQ_URL, and both shapes TEST_DATABASE_URL; what is not set is started. --save writes
 bench/results/NAME.md, NAME.json and NAME-*.svg. VAULT_TOKEN stands in for --token.`;

@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { often } from './load.js';
-import type { Mounted } from './mounted.js';
 import { lentIn } from './operations.js';
 import type { BenchOptions } from './options.js';
 import { percentile } from './percentile.js';
+import { filledPool } from './pool.js';
 import type { Report } from './report.js';
 import { Rig, type Run } from './rig.js';
-import { lentPolicy } from './simulated-aws.js';
 import { startSystem } from './systems.js';
 import { formatNumber } from './table.js';
 
@@ -18,9 +17,6 @@ const awsMs = 20;
 const inARow = 6;
 const everyMs = 100;
 const leases = { each: 48, callers: 8 };
-
-/** So old a pool's user is at least when it is handed out, as shipped (`pooledMinMs`), and a moment more. */
-const pooledMinMs = 62_000;
 
 /** Ways to ask for a credential, each below a mount. */
 const ways: { name: string; path: string; isPool?: boolean }[] = [
@@ -59,7 +55,7 @@ export async function measurePropagation(run: Run, { shapes }: BenchOptions): Pr
         await rig.aws.set({ latencyMs: awsMs, propagationMs });
         for (const { name, path, isPool } of ways) {
           if (run.signal.aborted) break;
-          if (isPool) await fillPool(rig, mounted);
+          if (isPool) await filledPool(rig, mounted, leases.each);
           run.say(`Measuring ${rig.system.name}: ${name}.`);
           const uses: Use[] = [];
           const operation = async () => uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
@@ -71,16 +67,6 @@ export async function measurePropagation(run: Run, { shapes }: BenchOptions): Pr
     );
   }
   return reportOf(found);
-}
-
-/** Waits until as many users as will be asked for are made ahead, and old enough. */
-async function fillPool({ aws, run }: Rig, mounted: Mounted): Promise<void> {
-  run.say(`Filling a pool of ${leases.each}, and waiting ${pooledMinMs / 1_000} s until it is ready.`);
-  const before = await aws.lentUsers(mounted.account.id);
-  const role = { credential_type: 'iam_user', policy_document: lentPolicy, pool_size: leases.each };
-  await mounted.write('roles/pooled', role);
-  while ((await aws.lentUsers(mounted.account.id)) < before + leases.each) await sleep(500, undefined, run);
-  await sleep(pooledMinMs, undefined, run);
 }
 
 /** Asks for a credential and uses it until AWS knows it everywhere. */

@@ -1,3 +1,4 @@
+import { setTimeout as after } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { LEASE_TIMING, type LeaseTiming, Pooling, type ShortPool } from '#libs/leases';
 import { MakePooled } from './make-pooled.js';
@@ -5,6 +6,9 @@ import { PoolFigures } from './pool-figures.js';
 
 /** Users that one issuer makes for pools at once. */
 const lanes = 8;
+
+/** Between the beginnings of two users, milliseconds: all at once their work would come between callers and what they are handed. */
+const betweenMs = 15;
 
 /** The shortest time between two looks, milliseconds: those who are handed out meanwhile are looked for together. */
 const soonMs = 100;
@@ -78,14 +82,14 @@ export class FillPools implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       const drained = await this.pooling.drain();
       if (drained > 0) this.logger.log({ msg: 'users of pools are out of date and go', users: drained });
-      this.begin(await this.pooling.short());
+      await this.begin(await this.pooling.short());
     } catch (error) {
       this.logger.error({ msg: 'pools could not be looked at; the next pass will', error: String(error) });
     }
   }
 
   /** One of each pool in turn, so that a large one holds up no other. */
-  private begin(short: ShortPool[]): void {
+  private async begin(short: ShortPool[]): Promise<void> {
     const named = new Set(short.map(nameOf));
     for (const name of this.failing.keys()) if (!named.has(name)) this.failing.delete(name);
     const wanting = short.filter((pool) => !this.rests(pool)).map((pool) => ({ pool, left: pool.missing }));
@@ -95,6 +99,7 @@ export class FillPools implements OnApplicationBootstrap, OnModuleDestroy {
       const work = this.make(next.pool).finally(() => this.underWay.delete(work));
       this.underWay.add(work);
       if (next.left > 1) wanting.push({ pool: next.pool, left: next.left - 1 });
+      if (wanting.length > 0) await after(betweenMs);
     }
   }
 

@@ -88,7 +88,7 @@ function message(
 
 const isAnswer = (text: string) => text.startsWith('publish /');
 const isEvent = (text: string) => /^publish .*\.events\//.test(text);
-const isAlarm = (text: string) => /[A-Za-z0-9]{24}@\d{13}/.test(text) && !text.includes('metrics:completed');
+const isAlarm = (text: string) => text.includes('"leaseId":"') && !text.includes('metrics:completed');
 const isAlarmDone = (text: string) => text.includes('metrics:completed');
 
 const issue: Deed = ({ callers }) => callers.ask('aws/creds/plain');

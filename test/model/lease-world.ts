@@ -266,13 +266,10 @@ export class LeaseWorld {
     this.aws.heal();
     this.crew.spare();
     this.interleaving.free = true;
-    await this.stands();
-    const wellSince = performance.now();
+    this.promises.comeInTime(await this.stands());
     const isOver = (row: Row) =>
       ['active', 'pooled'].includes(row.state) ? row.due_at!.getTime() <= Date.now() : row.state !== 'irrevocable';
-    const atRest = await this.finishDue(isOver, (seen) =>
-      this.promises.comeInTime(seen, performance.now() - wellSince),
-    );
+    const atRest = await this.finishDue(isOver, (seen) => this.promises.comeInTime(seen));
     this.promises.areKept(atRest);
     this.chronicle.mustBeUnbroken();
     await this.time.leap(longAfterMs);

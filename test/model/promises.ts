@@ -19,11 +19,14 @@ export interface Seen {
   counted: number;
 }
 
-/** A key that nobody may have any more is gone so long after AWS is well again, milliseconds: a minute, and one sweep. */
+/** A key that nobody may have any more is gone so long after that, and after AWS is well, milliseconds: a minute, and one sweep. */
 const keysGoWithinMs = 65_000;
 
 /** What must hold, whatever happens; a breach is told to the chronicle. */
 export class Promises {
+  /** Since when nobody may have a key that is there, on the clock of `performance.now()`. */
+  private readonly over = new Map<string, number>();
+
   constructor(
     private readonly callers: Callers,
     private readonly chronicle: Chronicle,
@@ -78,16 +81,19 @@ export class Promises {
     if (new Set(holders).size < holders.length) this.violated('a command was answered with two credentials');
   }
 
-  /** While what is due is done; `sinceMs`: for how long AWS has been well (promises 1 and 5: within a minute). */
-  comeInTime({ rows, users }: Seen, sinceMs: number): void {
-    if (sinceMs < keysGoWithinMs) return;
+  /** While what is due is done and AWS is well (promises 1 and 5: within a minute). */
+  comeInTime({ rows, users }: Seen): void {
+    const now = performance.now();
     const mayLive = this.mayLive(rows, users);
     for (const { name, keys } of users) {
       const row = rows.find((each) => each.user_name === name);
-      // What AWS has refused is tried again ever later; of what is forced out that is not counted.
-      if (!row || row.attempts > 0 || row.forced) continue;
-      for (const key of keys.filter((each) => !mayLive.has(each)))
+      for (const key of keys.filter((each) => !mayLive.has(each))) {
+        const since = this.over.get(key) ?? now;
+        this.over.set(key, since);
+        // What AWS has refused is tried again ever later; of what is forced out that is not counted.
+        if (!row || row.attempts > 0 || row.forced || now - since < keysGoWithinMs) continue;
         this.violated(`a minute later key ${key} is still alive, and nobody may have it: its row is ${row.state}`);
+      }
     }
   }
 

@@ -266,10 +266,11 @@ export class LeaseWorld {
     this.aws.heal();
     this.crew.spare();
     this.interleaving.free = true;
-    this.promises.comeInTime(await this.stands());
+    const wellSince = performance.now();
+    this.promises.comeInTime(await this.stands(), wellSince);
     const isOver = (row: Row) =>
       ['active', 'pooled'].includes(row.state) ? row.due_at!.getTime() <= Date.now() : row.state !== 'irrevocable';
-    const atRest = await this.finishDue(isOver, (seen) => this.promises.comeInTime(seen));
+    const atRest = await this.finishDue(isOver, (seen) => this.promises.comeInTime(seen, wellSince));
     this.promises.areKept(atRest);
     this.chronicle.mustBeUnbroken();
     await this.time.leap(longAfterMs);

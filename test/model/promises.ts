@@ -24,7 +24,7 @@ const keysGoWithinMs = 65_000;
 
 /** What must hold, whatever happens; a breach is told to the chronicle. */
 export class Promises {
-  /** Since when nobody may have a key that is there, on the clock of `performance.now()`. */
+  /** When a key that is there, and that nobody may have, was first seen, on the clock of `performance.now()`. */
   private readonly over = new Map<string, number>();
 
   constructor(
@@ -81,15 +81,18 @@ export class Promises {
     if (new Set(holders).size < holders.length) this.violated('a command was answered with two credentials');
   }
 
-  /** While what is due is done and AWS is well (promises 1 and 5: within a minute). */
-  comeInTime({ rows, users }: Seen): void {
+  /** While what is due is done; `wellSince`: from when on AWS has been well (promises 1 and 5: within a minute). */
+  comeInTime({ rows, users }: Seen, wellSince: number): void {
     const now = performance.now();
     const mayLive = this.mayLive(rows, users);
     for (const { name, keys } of users) {
       const row = rows.find((each) => each.user_name === name);
       for (const key of keys.filter((each) => !mayLive.has(each))) {
-        const since = this.over.get(key) ?? now;
-        this.over.set(key, since);
+        const seenAt = this.over.get(key) ?? now;
+        this.over.set(key, seenAt);
+        // Between two looks much time may pass: where the end is known, it counts.
+        const held = this.callers.holdings.find(({ accessKeyId, end }) => accessKeyId === key && end !== 'owed');
+        const since = held ? Math.max(wellSince, held.atLatest) : seenAt;
         // What AWS has refused is tried again ever later; of what is forced out that is not counted.
         if (!row || row.attempts > 0 || row.forced || now - since < keysGoWithinMs) continue;
         this.violated(`a minute later key ${key} is still alive, and nobody may have it: its row is ${row.state}`);

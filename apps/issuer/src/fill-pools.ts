@@ -92,14 +92,16 @@ export class FillPools implements OnApplicationBootstrap, OnModuleDestroy {
   private async begin(short: ShortPool[]): Promise<void> {
     const named = new Set(short.map(nameOf));
     for (const name of this.failing.keys()) if (!named.has(name)) this.failing.delete(name);
-    const wanting = short.filter((pool) => !this.rests(pool)).map((pool) => ({ pool, left: pool.missing }));
-    while (!this.stopped && this.underWay.size < lanes) {
-      const next = wanting.shift();
+    const wanting = short.map((pool) => ({ pool, left: pool.missing }));
+    // What is missing is looked at again after so many, however fast they are made, or fail.
+    for (let room = lanes - this.underWay.size; room > 0 && !this.stopped; room -= 1) {
+      const next = wanting.find(({ pool }) => !this.rests(pool));
       if (!next) return;
+      wanting.splice(wanting.indexOf(next), 1);
       const work = this.make(next.pool).finally(() => this.underWay.delete(work));
       this.underWay.add(work);
       if (next.left > 1) wanting.push({ pool: next.pool, left: next.left - 1 });
-      if (wanting.length > 0) await after(betweenMs);
+      if (room > 1 && wanting.length > 0) await after(betweenMs);
     }
   }
 

@@ -10,7 +10,7 @@ import { orSayWhyNot, root, setup } from './setup.mjs';
 /** Longest run, milliseconds: what has not finished by then never will, and says so instead of keeping a CI busy. */
 const limitMs = 30 * 60_000;
 
-/** Specs over services that kill, stop, slow down or measure nothing, so that another one beside them disturbs neither. */
+/** Specs over services that disturb nobody beside them: what they kill, stop or slow down is their own, and they put no load on the cores. */
 const calmServices =
   '/(test/((aws-calls|contract-[^/]*|idempotency|limits|pools|quick-start|secrets|stopping|what-roles-lend)|services/(audit|' +
   'broker-owner|clocks|command-queues|compose|events|hostile-amqp|idempotency|keys|metrics|not-handed-over|observing|over-amqp|' +

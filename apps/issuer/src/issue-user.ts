@@ -112,7 +112,7 @@ export class IssueUser {
 
   /**
    * Leaves the roll-back to the revoker; where that cannot even be written, the intent's own deadline brings it.
-   * @returns whether it had been taken back meanwhile: then AWS complained of a user that was removed.
+   * @returns whether it had been taken back meanwhile: then AWS may complain of a user that was removed.
    */
   private async giveUp(intent: UserIntent, error: unknown, late: boolean): Promise<boolean> {
     const text = error instanceof Error ? error.message : String(error);

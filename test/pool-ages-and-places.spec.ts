@@ -60,3 +60,24 @@ describe('a pool whose users get old', () => {
     });
   });
 });
+
+describe('a large pool that AWS refuses', () => {
+  let world: World;
+  beforeAll(async () => {
+    world = await World.start({ weather: {} });
+    await world.mount();
+  }, 60_000);
+  afterAll(() => world.close());
+
+  it('asks it for a handful of users, and then rests', async () => {
+    world.simulator.faults.fail({ action: 'CreateUser', code: 'AccessDenied', status: 403 });
+    await writePooled(world, 'deploy', 300);
+    const asked = await eventually(() => {
+      const calls = world.simulator.calls.list({ action: 'CreateUser' });
+      const isRested = calls.length > 1 && calls.at(-1)!.startedAtMs - calls[0]!.startedAtMs > 450;
+      return isRested && calls.length;
+    });
+    // Eight at most before the rest, and as many after it.
+    expect(asked).toBeLessThanOrEqual(16);
+  });
+});

@@ -19,6 +19,7 @@ const sharpest = [
   'accept: acceptance | not committed',
   'accept: acceptance | committed',
   'revoke: request without a wait | committed',
+  'revoke: alarm set | answered',
   'revoke: DeleteAccessKey done | answered',
   'pool: CreateAccessKey done | answered',
   'hand-out: handed out | committed',

@@ -6,7 +6,6 @@ import { percentile } from './percentile.js';
 import type { Report } from './report.js';
 import { Rig, type Run } from './rig.js';
 import { lentPolicy } from './simulated-aws.js';
-import { startSystem } from './systems.js';
 import { formatNumber } from './table.js';
 
 /** As many as a pool may have. */
@@ -35,28 +34,19 @@ interface Found {
 /** How long a user of a pool takes to be handed out while the pool fills up again, whatever AWS does. */
 export async function measurePool(run: Run, { shapes }: BenchOptions): Promise<Report> {
   const found: Found[] = [];
-  for (const shape of shapes) {
-    await Rig.with(
-      run,
-      (say, undo) => startSystem[shape]({}, say, undo),
-      async (rig) => {
-        const mounted = await rig.mount();
-        const { bench } = rig.bench(mounted);
-        await bench.warmUp();
-        await bench.emptyStock();
-        const path = await filledPool(rig, mounted, poolSize);
-        await takeOften(rig, path, handOuts.warmUp);
-        for (const { name, faults } of weathers) {
-          if (run.signal.aborted) break;
-          run.say(`Measuring ${rig.system.name}: AWS ${name}.`);
-          await rig.aws.set(faults);
-          const samples = await takeOften(rig, path, handOuts.each);
-          found.push({ system: rig.system.name, weather: name, samples });
-        }
-        await rig.aws.set({ latencyMs: 0, throttle: null });
-      },
-    );
-  }
+  await Rig.inEach(run, shapes, async (rig) => {
+    const { mounted } = await rig.warm();
+    const path = await filledPool(rig, mounted, poolSize);
+    await takeOften(rig, path, handOuts.warmUp);
+    for (const { name, faults } of weathers) {
+      if (run.signal.aborted) break;
+      run.say(`Measuring ${rig.system.name}: AWS ${name}.`);
+      await rig.aws.set(faults);
+      const samples = await takeOften(rig, path, handOuts.each);
+      found.push({ system: rig.system.name, weather: name, samples });
+    }
+    await rig.aws.set({ latencyMs: 0, throttle: null });
+  });
   return reportOf(found);
 }
 

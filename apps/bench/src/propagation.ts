@@ -7,7 +7,6 @@ import { percentile } from './percentile.js';
 import { filledPool } from './pool.js';
 import type { Report } from './report.js';
 import { Rig, type Run } from './rig.js';
-import { startSystem } from './systems.js';
 import { formatNumber } from './table.js';
 
 /** After so long the servers of AWS, asked in turn, know a new key: the usual lag of IAM, and one server that is slow. */
@@ -43,29 +42,20 @@ interface Found {
 /** How often the first use of a new key fails while AWS has not spread it, and how long callers wait until it works. */
 export async function measurePropagation(run: Run, { shapes }: BenchOptions): Promise<Report> {
   const found: Found[] = [];
-  for (const shape of shapes) {
-    await Rig.with(
-      run,
-      (say, undo) => startSystem[shape]({}, say, undo),
-      async (rig) => {
-        const mounted = await rig.mount();
-        const { bench } = rig.bench(mounted);
-        await bench.warmUp();
-        await bench.emptyStock();
-        await rig.aws.set({ latencyMs: awsMs, propagationMs });
-        for (const { name, path, isPool } of ways) {
-          if (run.signal.aborted) break;
-          if (isPool) await filledPool(rig, mounted, leases.each);
-          run.say(`Measuring ${rig.system.name}: ${name}.`);
-          const uses: Use[] = [];
-          const operation = async () => uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
-          await bench.measure(often(operation, leases.each, leases.callers));
-          found.push({ system: rig.system.name, way: name, uses });
-        }
-        await rig.aws.set({ propagationMs: 0 });
-      },
-    );
-  }
+  await Rig.inEach(run, shapes, async (rig) => {
+    const { mounted, bench } = await rig.warm();
+    await rig.aws.set({ latencyMs: awsMs, propagationMs });
+    for (const { name, path, isPool } of ways) {
+      if (run.signal.aborted) break;
+      if (isPool) await filledPool(rig, mounted, leases.each);
+      run.say(`Measuring ${rig.system.name}: ${name}.`);
+      const uses: Use[] = [];
+      const operation = async () => uses.push(await useOne(rig, `${mounted.path}/${path}`)) > 0;
+      await bench.measure(often(operation, leases.each, leases.callers));
+      found.push({ system: rig.system.name, way: name, uses });
+    }
+    await rig.aws.set({ propagationMs: 0 });
+  });
   return reportOf(found);
 }
 

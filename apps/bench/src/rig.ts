@@ -6,7 +6,8 @@ import { Mounted } from './mounted.js';
 import { Operations } from './operations.js';
 import type { Say, Undo } from './servers.js';
 import { SimulatedAws } from './simulated-aws.js';
-import type { System } from './systems.js';
+import type { Shape } from './options.js';
+import { startSystem, type System } from './systems.js';
 
 /** What a whole run has in common. */
 export interface Run {
@@ -50,6 +51,11 @@ export class Rig<S extends System = System> {
     }
   }
 
+  /** A system of our own of each shape, one after the other. */
+  static async inEach(run: Run, shapes: Shape[], use: (rig: Rig) => Promise<void>): Promise<void> {
+    for (const shape of shapes) await Rig.with(run, (say, undo) => startSystem[shape]({}, say, undo), use);
+  }
+
   /** An engine on an account of AWS, removed at the end. */
   async mount(accountNumber = 0): Promise<Mounted> {
     const mounted = new Mounted(this.client, this.aws, await this.aws.account(accountNumber));
@@ -59,6 +65,15 @@ export class Rig<S extends System = System> {
     });
     await mounted.open();
     return mounted;
+  }
+
+  /** An engine whose callers have warmed both sides up, and which has lent nothing. */
+  async warm(): Promise<{ mounted: Mounted; bench: Bench }> {
+    const mounted = await this.mount();
+    const { bench } = this.bench(mounted);
+    await bench.warmUp();
+    await bench.emptyStock();
+    return { mounted, bench };
   }
 
   /** Callers that are spread over these mounts. */

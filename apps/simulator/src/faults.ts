@@ -253,6 +253,6 @@ function take<Effect>(
 /** @returns how many milliseconds too long it was; timers know whole ones only. */
 async function waitFor(ms: number): Promise<number> {
   const until = performance.now() + ms;
-  await after(Math.floor(ms));
+  await after(Math.max(0, Math.floor(ms)));
   return performance.now() - until;
 }

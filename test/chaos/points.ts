@@ -140,6 +140,15 @@ function bothSides(action: string, of: string, make: (name: string, arm: Arm) =>
   ];
 }
 
+/** The gateway knows whether the role has a pool, so that what is cut is the one command by which it asks then. */
+const known = (point: Point): Point => ({
+  ...point,
+  run: async (site) => {
+    await site.callers.lend('aws/creds/plain');
+    await point.run(site);
+  },
+});
+
 const renew = ({ callers }: Site, held: Held) => callers.renew(held, 7_200);
 const revoke = ({ callers }: Site, held: Held) => callers.revoke(held, true);
 const revokeLater = ({ callers }: Site, held: Held) => callers.revoke(held, false);
@@ -194,7 +203,7 @@ const issuingBy = (of: string, deed: Deed): Point[] => [
 ];
 
 const issuing: Point[] = [
-  ...issuingBy('issue', issue),
+  ...issuingBy('issue', issue).map(known),
   ...['AttachUserPolicy', 'AddUserToGroup'].flatMap((action) =>
     bothSides(action, 'issue', (name, arm) => simple('issuer', name, arm, issueWide)),
   ),
@@ -236,6 +245,22 @@ function withPool(point: Omit<Point, 'run'>, size: number, arm: Arm, deed: Deed)
 const fromPool: Deed = ({ callers }) => callers.ask('aws/creds/pooled');
 const fromPoolOnce: Deed = ({ callers }) => callers.askOnce('aws/creds/pooled');
 const fillsPool: Deed = ({ rig }) => rig.fillPool(1);
+
+/** Somebody asks for a hand-out while no user of the pool is old enough, and goes on to an issue with the same command. */
+function noneReady(victim: Victim, name: string, arm: Arm): Point {
+  return {
+    name: `none ready: ${name}`,
+    victim,
+    run: async (site) => {
+      await site.rig.fillPool(2);
+      await site.callers.lend('aws/creds/pooled');
+      await site.rig.fillPool(2);
+      await site.rig.database.query(`update leases set pooled_at = now() + interval '1 hour' where state = 'pooled'`);
+      await site.cut(victim, arm, fromPool);
+      await site.rig.takePoolAway();
+    },
+  };
+}
 
 /** Where the filling of a pool can be cut. */
 const filling = (name: string, arm: Arm, deed: Deed = fillsPool): Point => ({
@@ -288,6 +313,9 @@ const pooling: Point[] = [
       withPool({ name, victim: 'gateway' }, 2, arm, deed),
     ),
   ]),
+  noneReady('issuer', 'told | acknowledged', message('issuer', 'broker', 'out', 'before', isAcknowledgement)),
+  noneReady('gateway', 'told | read', message('gateway', 'broker', 'in', 'before', isDelivery)),
+  noneReady('gateway', 'told | issue sent', message('gateway', 'broker', 'out', 'before', isCommand)),
   ...bothFates(commits.drained, 'pool: drained', (name, arm) => ({
     name,
     victim: 'issuer',
@@ -302,7 +330,9 @@ const pooling: Point[] = [
 ];
 
 const accepting: Point[] = [
-  simple('gateway', 'accept: answer sent | read', message('gateway', 'broker', 'in', 'before', isDelivery), issue),
+  known(
+    simple('gateway', 'accept: answer sent | read', message('gateway', 'broker', 'in', 'before', isDelivery), issue),
+  ),
   ...bothFates(commits.acceptance, 'accept: acceptance', (name, arm) => simple('gateway', name, arm, issue)),
   ...bothFates(commits.acceptance, 'accept: acceptance over AMQP', (name, arm) =>
     simple('issuer', name, arm, ({ callers }) => callers.askOverAmqp('aws/', 'plain')),

@@ -8,7 +8,8 @@ import { CodedError, newIssuerKeys } from '#libs/contracts';
 import type { Fleet } from '../../apps/cluster/src/fleet.js';
 import { AuditFolder, type AuditRecord, recordsIn } from '../support/audit-file.js';
 import { HttpClient } from '../support/http-client.js';
-import { comesToRest, lend, writeRole } from '../support/lease-life.js';
+import { comesToRest, lend, someoneWaits, whileLocked, writeRole } from '../support/lease-life.js';
+import { ready, writePooled } from '../support/pools.js';
 import { newFleet, testServers } from '../support/services.js';
 import { giveTokens } from '../support/tokens.js';
 import { eventually, World } from '../support/world.js';
@@ -29,6 +30,7 @@ describe('audit by several services', () => {
     folder = new AuditFolder();
     world = await World.start({
       weather: {},
+      timing: { pooledMinMs: 1 },
       run: async ({ databaseUrl, masterKey, timing, rootToken, surroundings }) => {
         fleet = newFleet({
           databaseUrl,
@@ -105,6 +107,8 @@ describe('audit by several services', () => {
     await client.revoke(lent.leaseId);
     const overHttp = await lend(world, 'deploy');
     expect(told().map(inShort)).toEqual([
+      'request lease.hand-out aws/creds/deploy',
+      'response lease.hand-out aws/creds/deploy',
       'request lease.issue aws/creds/deploy',
       'response lease.issue aws/creds/deploy',
       'request lease.accept sys/leases/accept',
@@ -117,7 +121,7 @@ describe('audit by several services', () => {
       'response http aws/creds/deploy',
     ]);
     const records = told();
-    expect(records[1]).toMatchObject({
+    expect(records[3]).toMatchObject({
       auth: { client_token: await hash(world.http.token), accessor: hashed, display_name: 'root', policies: ['root'] },
       request: { operation: 'read', mount_point: 'aws/', mount_type: 'aws', data: { ttl: 90 } },
       response: {
@@ -137,9 +141,10 @@ describe('audit by several services', () => {
     ];
     // Of an offer no policy is asked: who asked for it may have it.
     const ofOffer = [undefined, { allowed: true }];
-    expect(results.slice(0, 8)).toEqual([asked, answered, ...ofOffer, asked, answered, asked, answered]);
-    expect(records[4]!.request.data).toEqual({ lease_id: await hash(lent.leaseId), increment: 60 });
-    expect(records[9]!.response.secret.lease_id).toBe(overHttp.leaseId);
+    const ofBoth = [asked, answered];
+    expect(results.slice(0, 10)).toEqual([...ofBoth, ...ofBoth, ...ofOffer, ...ofBoth, ...ofBoth]);
+    expect(records[6]!.request.data).toEqual({ lease_id: await hash(lent.leaseId), increment: 60 });
+    expect(records[11]!.response.secret.lease_id).toBe(overHttp.leaseId);
     expect(records.map((record) => JSON.stringify(record)).join()).not.toContain(lent.credential.secretAccessKey);
   });
 
@@ -201,8 +206,8 @@ describe('audit by several services', () => {
     const claim = { mount: 'aws', role: 'nobody', audited: randomBytes(32).toString('base64url') };
     await expect(client.issue(claim)).rejects.toThrow(CodedError);
     expect(told().map(inShort)).toEqual([
-      'request lease.issue aws/creds/nobody',
-      'response lease.issue aws/creds/nobody',
+      'request lease.hand-out aws/creds/nobody',
+      'response lease.hand-out aws/creds/nobody',
     ]);
   });
 
@@ -226,6 +231,34 @@ describe('audit by several services', () => {
     expect(await asked).toBe('internal');
     await world.database.query('delete from audit_devices');
     await comesToRest(world);
+  });
+
+  it('a user of a pool is recorded as any credential, and is taken back when its answer cannot be', async () => {
+    await writePooled(world, 'pooled', 2);
+    const made = (await ready(world, 'pooled', 2)).map((row) => row.id);
+    await enable();
+    const lent = await client.issue({ mount: 'aws', role: 'pooled' });
+    const [request, response] = told();
+    expect([request, response].map((record) => inShort(record!))).toEqual([
+      'request lease.hand-out aws/creds/pooled',
+      'response lease.hand-out aws/creds/pooled',
+    ]);
+    expect(response!.response).toMatchObject({
+      secret: { lease_id: lent.leaseId },
+      data: { access_key: await hash(lent.credential.accessKeyId) },
+    });
+    let asked: Promise<unknown> | undefined;
+    await whileLocked(world, 'lock table pooled_keys', async () => {
+      asked = client.issue({ mount: 'aws', role: 'pooled' }).catch((error: CodedError) => error.code);
+      await someoneWaits(world, 'with asked as (');
+      breakFile();
+      await eventually(issuerRefuses);
+    });
+    expect(await asked).toBe('internal');
+    await world.database.query('delete from audit_devices');
+    const [other] = made.filter((id) => id !== lent.leaseId);
+    await eventually(async () => (await world.leases()).find(({ id }) => id === other)!.state === 'ended');
+    await writePooled(world, 'pooled', 0);
   });
 
   it('standard output takes records between the lines of the log, each whole', async () => {

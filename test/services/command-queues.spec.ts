@@ -16,7 +16,8 @@ import {
 import type { Fleet } from '../../apps/cluster/src/fleet.js';
 import { AmqpWorld, prefetch, waitMs, role, publicKey, queue, heldQueue } from '../support/amqp-world.js';
 import { BrokerConnection, brokerLine, type BrokerOwner } from '../support/broker-owner.js';
-import { comesToRest } from '../support/lease-life.js';
+import { comesToRest, lend } from '../support/lease-life.js';
+import { ready, writePooled } from '../support/pools.js';
 import { eventually, type World } from '../support/world.js';
 
 describe('commands in their queues', () => {
@@ -50,6 +51,54 @@ describe('commands in their queues', () => {
     await comesToRest(world, [heldAs({ leaseId, credential })]);
     await client().revoke(leaseId);
     await comesToRest(world);
+  });
+
+  describe('of a role with a pool', () => {
+    const pooledRole = 'pooled';
+    beforeAll(() => writePooled(world, pooledRole, 4));
+    afterAll(() => writePooled(world, pooledRole, 0));
+
+    const intents = async () => {
+      const { rows } = await world.database.query(
+        `select 1 from leases where state = 'issuing' and token_id is not null and role_name = $1`,
+        [role],
+      );
+      return rows.length;
+    };
+    const doors: Record<string, () => Promise<string>> = {
+      'over HTTP': async () => (await lend(world, pooledRole)).leaseId,
+      'over AMQP': async () => (await client().issue({ mount: 'aws', role: pooledRole })).leaseId,
+    };
+    for (const [door, once] of Object.entries(doors)) {
+      it(`are answered ${door} while AWS is silent and keeps every place of the issuers`, async () => {
+        const made = (await ready(world, pooledRole, 4)).map((row) => row.id);
+        const places = prefetch * fleet.running('issuer').length;
+        const hold = world.simulator.faults.hold('CreateUser', 'before', { times: places + 10 });
+        const asked = Array.from({ length: places }, () => askIssue());
+        await eventually(async () => (await intents()) === places);
+        asked.push(askIssue());
+        await eventually(async () => (await owner.waiting(queue)) === 1);
+
+        expect(made).toContain(await once());
+        expect(made).toContain(await once());
+        expect(await owner.waiting(queue)).toBe(1);
+        hold.release();
+        await Promise.all(asked);
+        await world.http.must(204, 'PUT', 'sys/leases/revoke-prefix/aws');
+      });
+    }
+
+    it('and go to AWS when the pool has nothing to give, as one request: one use of a counted token is spent', async () => {
+      const made = (await ready(world, pooledRole, 4)).map((row) => row.id);
+      await world.database.query(`update leases set pooled_at = now() + interval '1 hour' where id = any($1)`, [made]);
+      const created = await world.http.must(200, 'PUT', 'auth/token/create', { num_uses: 3 });
+      const token = (created.body.auth as { client_token: string }).client_token;
+      const lent = await client({ token }).issue({ mount: 'aws', role: pooledRole });
+      expect(made).not.toContain(lent.leaseId);
+      const { body } = await world.http.must(200, 'PUT', 'auth/token/lookup', { token });
+      expect(body.data.num_uses).toBe(2);
+      await client().revoke(lent.leaseId);
+    });
   });
 
   describe('bad commands', () => {
@@ -173,7 +222,11 @@ describe('commands in their queues', () => {
     it('a command expires at half of its asker’s wait, and an issuer that comes later makes nothing', async () => {
       const before = world.simulator.calls.list({ action: 'CreateUser' }).length;
       let waits = true;
-      const refused = issue(client({ waitMs: 3_000 })).catch((error: unknown) => error);
+      // With a key, so that no pool is asked first.
+      const wish = { mount: 'aws', role, idempotencyKey: randomUUID() };
+      const refused = client({ waitMs: 3_000 })
+        .issue(wish)
+        .catch((error: unknown) => error);
       void refused.then(() => (waits = false));
       await eventually(async () => (await owner.waiting(queue)) === 1);
       await eventually(async () => (await owner.waiting(queue)) === 0);

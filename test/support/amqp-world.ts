@@ -39,7 +39,7 @@ export class AmqpWorld {
 
   async start(): Promise<void> {
     Logger.overrideLogger(false);
-    const options = { weather: {}, timing: { handOverMs: 2_500 }, rootPolicy: () => everythingAllowed };
+    const options = { weather: {}, timing: { handOverMs: 2_500, pooledMinMs: 1 }, rootPolicy: () => everythingAllowed };
     const env = {
       LEASEHOLD_NAMESPACE: namespace,
       LEASEHOLD_ISSUER_KEY: keys.privateKey,

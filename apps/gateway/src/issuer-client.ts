@@ -6,11 +6,13 @@ import { AuditTrail } from '#libs/audit';
 import {
   CodedError,
   fromWire,
+  handOutLease,
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
   Observing,
   OutOfTime,
+  PoolFirst,
   tryRole,
   type TryRoleReply,
   type TryRoleRequest,
@@ -73,6 +75,7 @@ export interface Issued {
 @Injectable()
 export class IssuerClient {
   private readonly logger = new Logger(IssuerClient.name);
+  private readonly poolFirst = new PoolFirst();
 
   constructor(
     @Inject(ISSUERS) private readonly issuers: ClientProxy,
@@ -92,7 +95,9 @@ export class IssuerClient {
    */
   async issue(wish: IssueWish, caller: Caller, hangUp: AbortSignal): Promise<Issued> {
     const closesAt = performance.now() + this.timing.callerWaitMs;
-    const { command, reply } = await this.ask(issueLease, wish, caller, hangUp);
+    const { command, reply } = await this.ask(wish, caller, hangUp, (send, asked) =>
+      this.poolFirst.issue(asked, { handOut: () => send(handOutLease), issue: () => send(issueLease) }),
+    );
     const keyed = command.idempotencyKey === undefined ? undefined : command.id;
     const { leaseId, acceptRequired } = reply;
     if (acceptRequired) await this.accept(leaseId, keyed, command.requestId, closesAt - performance.now());
@@ -104,7 +109,7 @@ export class IssuerClient {
    * @throws CodedError as `issue` does.
    */
   async try(wish: TryWish, caller: Caller, hangUp: AbortSignal): Promise<TryRoleReply> {
-    return (await this.ask(tryRole, wish, caller, hangUp)).reply;
+    return (await this.ask(wish, caller, hangUp, (send) => send(tryRole))).reply;
   }
 
   /**
@@ -165,11 +170,12 @@ export class IssuerClient {
     }
   }
 
+  /** @param work sends the one command, by one contract or by several in a row: all are the same request. */
   private async ask<Reply>(
-    contract: { pattern: string; reply: z.ZodType<Reply> },
     { wrapTtlMs, ...wish }: IssueWish,
     caller: Caller,
     hangUp: AbortSignal,
+    work: (send: <R>(by: { pattern: string; reply: z.ZodType<R> }) => Promise<R>, command: IssueWish) => Promise<Reply>,
   ): Promise<{ command: IssueLeaseRequest; reply: Reply }> {
     if (caller.isLastUse) throw new LastUse();
     if (this.observing) throw new Observing();
@@ -182,9 +188,13 @@ export class IssuerClient {
       wrapping: wrapTtlMs === undefined ? undefined : this.wrapped.promise(id, wrapTtlMs),
       waitMs: this.timing.callerWaitMs,
     };
+    const endsAt = performance.now() + command.waitMs;
+    const late = command.idempotencyKey && notYet;
     try {
-      const late = command.idempotencyKey && notYet;
-      const reply = contract.reply.parse(await this.send(contract.pattern, command, hangUp, late));
+      const reply = await work(async ({ pattern, reply: shape }) => {
+        const waitMs = Math.max(1, Math.ceil(endsAt - performance.now()));
+        return shape.parse(await this.send(pattern, { ...command, waitMs }, hangUp, late));
+      }, command);
       if (hangUp.aborted) throw new OutOfTime();
       return { command, reply };
     } catch (error) {

@@ -9,6 +9,9 @@ import {
   type DeleteStaticRoleReply,
   type DeleteStaticRoleRequest,
   type ErrorCode,
+  handOutLease,
+  type HandOutLeaseReply,
+  type HandOutLeaseRequest,
   httpCredential,
   type IssueLeaseReply,
   type IssueLeaseRequest,
@@ -75,20 +78,21 @@ export class CommandAudit {
 
   issue(command: IssueLeaseRequest, work: () => Promise<IssueLeaseReply>): Promise<IssueLeaseReply> {
     if (this.trail.isAudited(command)) return work();
-    const { mount, door, role, ready, idempotencyKey, id } = command;
+    const { idempotencyKey, id } = command;
+    return this.audited(command, toldOfIssue(issueLease.pattern, command), work, answered, ({ leaseId }) => ({
+      leaseId,
+      keyedCommandId: idempotencyKey === undefined ? undefined : id,
+    }));
+  }
+
+  handOut(command: HandOutLeaseRequest, work: () => Promise<HandOutLeaseReply>): Promise<HandOutLeaseReply> {
+    if (this.trail.isAudited(command)) return work();
     return this.audited(
       command,
-      {
-        command: issueLease.pattern,
-        operation: 'read',
-        path: `${mount}${door}/${role}`,
-        data: { ...wishOf(command), ...given({ ready }) },
-        mountPath: mount,
-        wanted: wantedOf(command),
-      },
+      toldOfIssue(handOutLease.pattern, command),
       work,
-      (reply) => ({ leaseId: reply.leaseId, data: httpCredential(reply) }),
-      ({ leaseId }) => ({ leaseId, keyedCommandId: idempotencyKey === undefined ? undefined : id }),
+      ({ lent }) => (lent ? answered(lent) : {}),
+      ({ lent }) => lent,
     );
   }
 
@@ -224,6 +228,22 @@ export class CommandAudit {
       this.logger.error({ msg: 'credential not taken back', requestId, leaseId, error: String(error) });
     });
   }
+}
+
+function toldOfIssue(pattern: string, command: HandOutLeaseRequest): Told {
+  const { mount, door, role, ready } = command;
+  return {
+    command: pattern,
+    operation: 'read',
+    path: `${mount}${door}/${role}`,
+    data: { ...wishOf(command), ...given({ ready }) },
+    mountPath: mount,
+    wanted: wantedOf(command),
+  };
+}
+
+function answered(reply: IssueLeaseReply): AuditedResponse {
+  return { leaseId: reply.leaseId, data: httpCredential(reply) };
 }
 
 /** What a credential is asked for, in the words of the HTTP API. */

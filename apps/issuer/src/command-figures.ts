@@ -1,5 +1,5 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
-import { CodedError, type IssueLeaseReply, OverBudget } from '#libs/contracts';
+import { CodedError, type HandOutLeaseReply, type IssueLeaseReply, OverBudget } from '#libs/contracts';
 import { Metrics } from '#libs/runtime';
 import { type Observable, tap } from 'rxjs';
 
@@ -34,7 +34,7 @@ export class CommandFigures implements NestInterceptor {
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    // The door's method, one of nine: `lease.issue` and its neighbours are named after it.
+    // The door's method, one of ten: `lease.issue` and its neighbours are named after it.
     const command = context.getHandler().name;
     const startedAt = performance.now();
     const note = (outcome: string) => {
@@ -45,9 +45,8 @@ export class CommandFigures implements NestInterceptor {
       tap({
         next: (reply) => {
           note('ok');
-          if (command !== 'issue') return;
-          const { credentialType, replayed } = reply as IssueLeaseReply;
-          if (!replayed) this.issued.inc({ credential_type: credentialType });
+          const lent = lentBy(command, reply);
+          if (lent && !lent.replayed) this.issued.inc({ credential_type: lent.credentialType });
         },
         error: (error: unknown) => {
           note(error instanceof CodedError ? error.code : 'internal');
@@ -56,4 +55,9 @@ export class CommandFigures implements NestInterceptor {
       }),
     );
   }
+}
+
+function lentBy(command: string, reply: unknown): IssueLeaseReply | undefined {
+  if (command === 'issue') return reply as IssueLeaseReply;
+  return command === 'handOut' ? (reply as HandOutLeaseReply).lent : undefined;
 }

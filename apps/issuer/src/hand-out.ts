@@ -16,11 +16,9 @@ export class HandOut {
     private readonly figures: PoolFigures,
   ) {}
 
-  /** Null where the role has no pool, or the pool nothing to give: then a user is made. @throws OutOfTime as `Pooling.handOut` */
+  /** Null where the pool has nothing to give: then a user is made. @throws OutOfTime as `Pooling.handOut` */
   async execute(asked: Asked): Promise<IssueLeaseReply | null> {
     const { command, role, credentialType, seal } = asked;
-    // Its users' leases are named after the path of users.
-    if (!role.definition.poolSize || credentialType !== 'iam_user' || command.door !== 'creds') return null;
     const life = userTtl(asked);
     const asker = {
       ...askerOf(asked),
@@ -40,8 +38,8 @@ export class HandOut {
       ...(asked.ready && { ready: true }),
     });
     const user = await this.pooling.handOut(asker, seal && ((each) => seal(made(each))));
-    this.figures.asked(user ? 'handed_out' : 'none_ready');
     if (!user) return null;
+    this.figures.asked('handed_out');
     this.fillPools.soon();
     this.logger.log({
       msg: 'credential offered from the pool',

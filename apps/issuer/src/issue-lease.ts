@@ -2,6 +2,8 @@ import { Injectable } from '@nestjs/common';
 import { type Caller, LastUse } from '#libs/access';
 import { Fence } from '#libs/aws';
 import {
+  type HandOutLeaseReply,
+  type HandOutLeaseRequest,
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
@@ -19,7 +21,8 @@ import { HandOut } from './hand-out.js';
 import { IssueOnce } from './issue-once.js';
 import { IssueSts } from './issue-sts.js';
 import { IssueUser } from './issue-user.js';
-import { type Asked, askerOf, type Bounds, type Order } from './order.js';
+import { type Asked, askerOf, type Bounds, hasPool, type Order } from './order.js';
+import { PoolFigures } from './pool-figures.js';
 
 /** What of the wait is left at least when a command is begun, less a part in which its answer can go back. */
 const surelyLeft = (1 - queueing(issueLease.pattern).partOfWait) * 0.9;
@@ -35,6 +38,7 @@ export class IssueLease {
     private readonly issuing: Issuing,
     private readonly once: IssueOnce,
     private readonly handOut: HandOut,
+    private readonly poolFigures: PoolFigures,
     private readonly issueUser: IssueUser,
     private readonly issueSts: IssueSts,
     private readonly revoking: Revoking,
@@ -56,6 +60,19 @@ export class IssueLease {
   }
 
   /**
+   * Hands out a user of the role's pool, if there is one: nothing in it waits for AWS.
+   * @throws CodedError as `execute` does before anything is made.
+   */
+  async handOutOnly(command: HandOutLeaseRequest): Promise<HandOutLeaseReply> {
+    return this.authorizing.onBehalfOf(command, wantedOf(command), async (caller) => {
+      if (caller.isLastUse) throw new LastUse();
+      const asked = await this.askedBy(command, caller, boundsOf(command), command.ready);
+      if (!hasPool(asked)) return { hasPool: false };
+      return { hasPool: true, lent: (await this.handOut.execute(asked)) ?? undefined };
+    });
+  }
+
+  /**
    * Issues one as any caller would get it, under the same policies, limits and freezes, and takes it back before anybody has
    * heard of it. Were this process to die in between, the hand-over time takes back what was not accepted.
    * @throws CodedError as `execute` does.
@@ -73,7 +90,10 @@ export class IssueLease {
   }
 
   private async handOutOrMake(asked: Asked): Promise<IssueLeaseReply> {
-    return (await this.handOut.execute(asked)) ?? this.fulfil(await this.orderOf(asked));
+    if (!hasPool(asked)) return this.fulfil(await this.orderOf(asked));
+    const handedOut = await this.handOut.execute(asked);
+    if (!handedOut) this.poolFigures.asked('none_ready');
+    return { ...(handedOut ?? (await this.fulfil(await this.orderOf(asked)))), hasPool: true };
   }
 
   private fulfil(order: Order): Promise<IssueLeaseReply> {

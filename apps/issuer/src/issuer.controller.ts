@@ -7,6 +7,9 @@ import {
   deleteStaticRole,
   type DeleteStaticRoleReply,
   type DeleteStaticRoleRequest,
+  handOutLease,
+  type HandOutLeaseReply,
+  type HandOutLeaseRequest,
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
@@ -50,6 +53,11 @@ export class IssuerController {
   @MessagePattern(issueLease.pattern)
   issue(@Payload({ schema: issueLease.request }) command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     return this.audit.issue(command, () => this.issuing.execute(command));
+  }
+
+  @MessagePattern(handOutLease.pattern)
+  handOut(@Payload({ schema: handOutLease.request }) command: HandOutLeaseRequest): Promise<HandOutLeaseReply> {
+    return this.audit.handOut(command, () => this.issuing.handOutOnly(command));
   }
 
   @MessagePattern(tryRole.pattern)

@@ -31,8 +31,13 @@ export interface Asked extends Bounds {
 /** The same with who asks AWS for it. */
 export interface Order extends Acting, Asked {}
 
+/** Whether users are made ahead for it: their leases are named after the path of users. */
+export function hasPool({ command, role, credentialType }: Asked): boolean {
+  return !!role.definition.poolSize && credentialType === 'iam_user' && command.door === 'creds';
+}
+
 /** What was made, and for whom; how long it lives is on its row. */
-export type Made = Omit<IssueLeaseReply, 'leaseDuration' | 'stsTtl' | 'replayed'>;
+export type Made = Omit<IssueLeaseReply, 'leaseDuration' | 'stsTtl' | 'replayed' | 'hasPool'>;
 
 /** Seals what was made, to be kept with its lease. */
 export type Seal = (made: Made) => Promise<KeptAnswer>;

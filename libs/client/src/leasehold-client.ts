@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto';
 import {
   acceptLease,
   CodedError,
+  handOutLease,
   InvalidRequest,
   issueLease,
   type IssueLeaseReply,
   type IssueLeaseRequest,
   OutOfTime,
   parseIssuerPublicKey,
+  PoolFirst,
   renewLease,
   type RenewLeaseReply,
   revokeLease,
@@ -76,7 +78,7 @@ export interface CredentialWish {
 }
 
 /** A credential that is the caller's for `leaseDuration` seconds. */
-export type LentCredential = Omit<IssueLeaseReply, 'acceptRequired'>;
+export type LentCredential = Omit<IssueLeaseReply, 'acceptRequired' | 'hasPool'>;
 
 /**
  * Asks Leasehold for credentials over AMQP, without HTTP. Every call ends within the wait: with an answer or with a
@@ -86,6 +88,7 @@ export class LeaseholdClient {
   private readonly issuers: CommandClient;
   private readonly token: string;
   private readonly waitMs: number;
+  private readonly poolFirst = new PoolFirst();
   private readonly takingBack = new Set<Promise<unknown>>();
 
   /** Connects at the first call. @throws CodedError `invalid_request` when a setting cannot be used. */
@@ -110,14 +113,17 @@ export class LeaseholdClient {
     const call = this.newCall();
     const commandId = randomUUID();
     const keyed = wish.idempotencyKey === undefined ? undefined : commandId;
-    const mount = withSlash(wish.mount);
+    const asked = { ...wish, mount: withSlash(wish.mount), door: wish.door ?? 'creds' };
     let leaseId: string | undefined;
     try {
-      const { acceptRequired, ...lent } = await call.ask(
-        issueLease,
-        { ...wish, mount, door: wish.door ?? 'creds' },
-        commandId,
-      );
+      const {
+        acceptRequired,
+        hasPool: _,
+        ...lent
+      } = await this.poolFirst.issue(asked, {
+        handOut: () => call.ask(handOutLease, asked, commandId),
+        issue: () => call.ask(issueLease, asked, commandId),
+      });
       leaseId = lent.leaseId;
       if (acceptRequired) await this.accept(call, leaseId, keyed);
       return lent;

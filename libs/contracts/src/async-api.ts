@@ -3,6 +3,7 @@ import { codedErrorWire } from './coded-error-wire.js';
 import { commandQueues, queueing } from './command-queues.js';
 import { acceptLease } from './lease-accept.js';
 import { leaseEvent } from './lease-events.js';
+import { handOutLease } from './lease-hand-out.js';
 import { issueLease } from './lease-issue.js';
 import { renewLease } from './lease-renew.js';
 import { revokeLease } from './lease-revoke.js';
@@ -16,6 +17,7 @@ type Json = Record<string, unknown>;
 
 const commands = {
   issueLease: { ...issueLease, summary: 'Make a credential for a role. Accept its lease before you hand it on.' },
+  handOutLease: { ...handOutLease, summary: "Give a user of the role's pool. Accept its lease before you hand it on." },
   tryRole: { ...tryRole, summary: 'Make a credential for a role, show it to nobody and take it back.' },
   acceptLease: { ...acceptLease, summary: 'An offered credential is about to be handed on.' },
   withdrawLease: { ...withdrawLease, summary: 'Nobody waits for an issue any more.' },

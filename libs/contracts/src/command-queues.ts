@@ -14,7 +14,7 @@ const atAws = new Set(
  */
 export const commandQueues = (namespace: string) => ({
   issues: `${namespace}.commands`,
-  /** What is asked of leases that were offered or are held: a moment at PostgreSQL. */
+  /** What is asked of pools, and of leases that were offered or are held: a moment at PostgreSQL. */
   held: `${namespace}.commands.held`,
 });
 

@@ -10,6 +10,7 @@ export * from './idempotency-key.js';
 export * from './lease-alarm.js';
 export * from './lease-accept.js';
 export * from './lease-events.js';
+export * from './lease-hand-out.js';
 export * from './lease-issue.js';
 export * from './lease-renew.js';
 export * from './lease-revoke.js';

@@ -66,6 +66,8 @@ export const issueLease = {
     usableFrom: z.iso.datetime().optional(),
     /** Set when the credential was made for an earlier command with the same idempotency key. */
     replayed: z.literal(true).optional(),
+    /** Set when the role has a pool: who asks `lease.hand-out` first, the next time, may not have to wait for AWS. */
+    hasPool: z.literal(true).optional(),
   }),
 };
 

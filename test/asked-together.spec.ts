@@ -53,8 +53,7 @@ describe('those who ask PostgreSQL together', () => {
     await world.database.query(
       `update root_configs set sealed_secret_key = 'damaged' where mount_id = (select id from mounts where path = 'damaged/')`,
     );
-    const asked = (mountPath: string) =>
-      issuer.get(IssueTerms).of({ mountPath, roleName: 'deploy', tokenId: randomUUID() });
+    const asked = (mountPath: string) => issuer.get(IssueTerms).of({ mountPath, roleName: 'deploy', token: 'nobody' });
     const [damaged, whole] = await Promise.allSettled([asked('damaged/'), asked('aws/')]);
     expect(damaged.status).toBe('rejected');
     expect(whole).toMatchObject({ status: 'fulfilled', value: { mount: { path: 'aws/' } } });
@@ -69,8 +68,7 @@ describe('those who ask PostgreSQL together', () => {
 
   it('are told of what they named, however that is spelt', async () => {
     const asked = (mountPath: string, roleName: string) =>
-      issuer.get(IssueTerms).of({ mountPath, roleName, tokenId: other });
-    const other = randomUUID();
+      issuer.get(IssueTerms).of({ mountPath, roleName, token: 'nobody' });
     const [named, spelt] = await Promise.all([asked('aws/', 'b/ deploy'), asked('aws/ b/', 'deploy')]);
     expect(named).toMatchObject({ mount: { path: 'aws/' }, role: null });
     expect(spelt).toBeNull();
@@ -81,7 +79,7 @@ describe('those who ask PostgreSQL together', () => {
       await world.mount('again');
       await world.http.must(204, 'DELETE', 'sys/mounts/again');
     }
-    const asked = { mountPath: 'again/', roleName: 'deploy', tokenId: randomUUID() };
+    const asked = { mountPath: 'again/', roleName: 'deploy', token: 'nobody' };
     expect(await issuer.get(IssueTerms).of(asked)).toBeNull();
     expect(await issuer.get(Mounts).route('again/creds/deploy')).toBeNull();
     await world.mount('again');

@@ -14,7 +14,7 @@ import {
   type TryRoleRequest,
 } from '#libs/contracts';
 import { Issuing, Revoking } from '#libs/leases';
-import { credentialTypeFor, IssueTerms, roleFor, RootUses } from '#libs/roles';
+import { credentialTypeFor, IssueTerms, roleFor, RootUses, type Terms } from '#libs/roles';
 import { ActingIdentity } from './acting-identity.js';
 import { Authorizing, wantedOf, wantedToTry } from './authorizing.js';
 import { HandOut } from './hand-out.js';
@@ -51,11 +51,14 @@ export class IssueLease {
    */
   async execute(command: IssueLeaseRequest): Promise<IssueLeaseReply> {
     const bounds = boundsOf(command);
+    // With an idempotency key it may wait for a first one, and what is defined may change meanwhile.
+    const terms = command.idempotencyKey === undefined ? this.termsOf(command) : undefined;
     return this.authorizing.onBehalfOf(command, wantedOf(command), (caller) => {
       if (caller.isLastUse) throw new LastUse();
-      return this.once.execute(command, bounds.fence, async (seal) =>
-        this.handOutOrMake(await this.askedBy(command, caller, { ...bounds, seal }, command.ready)),
-      );
+      return this.once.execute(command, bounds.fence, async (seal) => {
+        const asked = { command, caller, terms: await (terms ?? this.termsOf(command)) };
+        return this.handOutOrMake(await this.askedBy(asked, { ...bounds, seal }, command.ready));
+      });
     });
   }
 
@@ -64,9 +67,11 @@ export class IssueLease {
    * @throws CodedError as `execute` does before anything is made.
    */
   async handOutOnly(command: HandOutLeaseRequest): Promise<HandOutLeaseReply> {
+    const bounds = boundsOf(command);
+    const terms = this.termsOf(command);
     return this.authorizing.onBehalfOf(command, wantedOf(command), async (caller) => {
       if (caller.isLastUse) throw new LastUse();
-      const asked = await this.askedBy(command, caller, boundsOf(command), command.ready);
+      const asked = await this.askedBy({ command, caller, terms: await terms }, bounds, command.ready);
       if (!hasPool(asked)) return { hasPool: false };
       return { hasPool: true, lent: (await this.handOut.execute(asked)) ?? undefined };
     });
@@ -79,10 +84,11 @@ export class IssueLease {
    */
   async try(command: TryRoleRequest): Promise<TryRoleReply> {
     const bounds = boundsOf(command);
+    const terms = this.termsOf(command);
     return this.authorizing.onBehalfOf(command, wantedToTry(command), async (caller) => {
       if (caller.isLastUse) throw new LastUse();
       // Nobody is given it, so it need not be ready.
-      const order = await this.orderOf(await this.askedBy(command, caller, bounds, false));
+      const order = await this.orderOf(await this.askedBy({ command, caller, terms: await terms }, bounds, false));
       const { leaseId, credentialType, leaseDuration, ttlCut } = await this.fulfil(order);
       await this.revoking.ask({ leaseId }, 'not_received');
       return { leaseId, credentialType, accountId: order.identity.accountId, leaseDuration, ttlCut };
@@ -103,15 +109,19 @@ export class IssueLease {
     );
   }
 
+  /** Begins to read what is defined, while it is found out who asks: who may not ask is told nothing of it. */
+  private termsOf({ mount, role, token }: TryRoleRequest): Promise<Terms | null> {
+    const terms = this.issueTerms.of({ mountPath: mount, roleName: role, token });
+    terms.catch(() => undefined); // heard of where it is waited for
+    return terms;
+  }
+
   /** Everything that a command names. Whoever is refused here costs AWS nothing. */
   private async askedBy(
-    command: TryRoleRequest,
-    caller: Caller,
+    { command, caller, terms }: { command: TryRoleRequest; caller: Caller; terms: Terms | null },
     bounds: Bounds,
     wantsReady: boolean | undefined,
   ): Promise<Asked> {
-    const asked = { mountPath: command.mount, roleName: command.role, tokenId: caller.token.id };
-    const terms = await this.issueTerms.of(asked);
     if (!terms || terms.mount.taintedAt) {
       throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
     }

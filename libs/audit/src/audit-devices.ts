@@ -44,6 +44,7 @@ export class AuditDevices {
   async version(): Promise<string> {
     const [row] = (await this.manager.query(
       `select coalesce(string_agg(id::text, ' ' order by id), '') as version from audit_devices where not configured`,
+      [], // with parameters, be it none, it is planned once for each connection
     )) as { version: string }[];
     return row!.version;
   }

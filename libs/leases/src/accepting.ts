@@ -8,7 +8,7 @@ import { Alarms, type Due } from './alarms.js';
 import type { DueNow } from './bell.js';
 import { IdempotentAnswers } from './idempotent-answers.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
-import { lockLeases } from './lock-leases.js';
+import { elementsOf, lockLeases } from './lock-leases.js';
 
 /**
  * What the asker writes: that it hands a credential on, that it has left, or that the hand-over failed after all.
@@ -44,7 +44,7 @@ export class Accepting implements OnApplicationShutdown {
 
   private async acceptAll(leaseIds: string[], alone: boolean): Promise<(boolean | undefined)[]> {
     const accepted = (await this.manager.query(
-      `with held as (${lockLeases('id = any($1)', alone)}), accepted as (
+      `with held as (${lockLeases(elementsOf('$1'), alone)}), accepted as (
          update leases l set state = 'active', accepted_at = now(), due_at = expires_at
          where id in (select id from held) and state = 'offered' and due_at > now()
            and exists (select 1 from tokens where id = l.token_id and ${tokenIsAlive})

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Batches } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import { type EndReason, type Lease, type LeaseState, poolDisplayName } from './lease.entity.js';
+import { elementsOf, isOneOf } from './lock-leases.js';
 
 /** A lease as its look-up shows it; `ttlMs` is what is left, negative once its time is over. */
 export interface FoundLease {
@@ -124,7 +125,7 @@ export class Finding {
 
   private async open(asked: string[][]): Promise<Map<string, OpenLease>[]> {
     const rows = (await this.manager.query(
-      `select id, state, attempts, last_error as error from leases where id = any($1) and state <> 'ended'`,
+      `select id, state, attempts, last_error as error from leases where ${isOneOf(elementsOf('$1'))} and state <> 'ended'`,
       [[...new Set(asked.flat())]],
     )) as OpenLease[];
     const open = new Map(rows.map((lease) => [lease.id, lease]));

@@ -247,7 +247,7 @@ export class Issuing {
     const offered = (await manager.query(
       `with made as (
          select * from jsonb_to_recordset($1) as made (lease_id text, access_key_id text, ttl_ms float8, looks_left smallint)
-       ), held as (${lockLeases('id in (select lease_id from made)', alone)}), offered as (
+       ), held as (${lockLeases('select lease_id from made', alone)}), offered as (
          update leases set state = 'offered', access_key_id = made.access_key_id, issued_at = now(),
            expires_at = now() + made.ttl_ms * interval '1 ms', due_at = now() + $2 * interval '1 ms',
            looks_left = made.looks_left

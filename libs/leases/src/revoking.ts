@@ -7,7 +7,7 @@ import type { DueNow } from './bell.js';
 import { LeaseNews } from './lease-news.js';
 import { LEASE_TIMING, type LeaseTiming } from './lease-timing.js';
 import { type EndReason, Lease } from './lease.entity.js';
-import { lockLeases } from './lock-leases.js';
+import { elementsOf, isOneOf, lockLeases } from './lock-leases.js';
 
 /**
  * Which leases to take back: one, all below a prefix of whole path segments, all of a mount, for a move of it those that it has
@@ -206,7 +206,7 @@ export class Revoking {
       `with next as (
          select * from jsonb_to_recordset($1) as next (id text, claim_id uuid, state text, end_reason text, due_in_ms float8,
            attempts integer, absences integer, looks_left smallint, last_error text, renamed_to text)
-       ), held as (${lockLeases('id in (select id from next)', alone)}), settled as (
+       ), held as (${lockLeases('select id from next', alone)}), settled as (
          update leases set state = next.state, end_reason = coalesce(next.end_reason, leases.end_reason), claim_id = null,
            due_at = now() + next.due_in_ms * interval '1 ms',
            ended_at = case when next.state = 'ended' then coalesce(ended_at, now()) end, attempts = next.attempts,
@@ -401,7 +401,7 @@ function jitter(ms: number): number {
 
 /** The SQL condition and its values; a prefix is one range of the "C"-collated key, since `0` follows `/`. */
 export function conditionOf(which: Which | { leaseIds: string[] }): [string, unknown[]] {
-  if ('leaseIds' in which) return [`id = any($1)`, [which.leaseIds]];
+  if ('leaseIds' in which) return [isOneOf(elementsOf('$1')), [which.leaseIds]];
   if ('leaseId' in which) return [`id = $1`, [which.leaseId]];
   if ('mountId' in which) {
     const { mountId, moveId } = which;

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { Keyring } from '#libs/access';
 import { Batches, Rows } from '#libs/runtime';
 import { EntityManager } from 'typeorm';
 import { freezes } from './freezes.js';
@@ -12,7 +13,8 @@ interface Asked {
   /** With its closing slash. */
   mountPath: string;
   roleName: string;
-  tokenId: string;
+  /** In the clear. Nobody has to be known by it yet: it may be looked up meanwhile who that is. */
+  token: string;
 }
 
 /** All that is defined for it, as it stood at one instant; the role is null where there is none. */
@@ -36,6 +38,7 @@ export class IssueTerms {
   constructor(
     private readonly manager: EntityManager,
     private readonly rootConfigs: RootConfigs,
+    private readonly keyring: Keyring,
   ) {
     this.mounts = new Rows(manager, Mount, 'mounts');
     this.roles = new Rows(manager, Role, 'roles');
@@ -48,20 +51,21 @@ export class IssueTerms {
   }
 
   private async read(asked: Asked[]): Promise<(Promise<Terms> | null)[]> {
-    const keys = asked.map(({ mountPath, roleName, tokenId }) => JSON.stringify([tokenId, mountPath, roleName]));
+    const keys = asked.map(({ mountPath, roleName, token }) => JSON.stringify([token, mountPath, roleName]));
     const distinct = [...new Map(keys.map((key, nth) => [key, asked[nth]!]))];
+    const tokenId = '(select id from tokens where hash = asked.token_hash)';
     const rows = (await this.manager.query(
       `select asked.nth, ${this.mounts.columns}, ${this.roles.columns}, ${this.roots.columns},
          ${freshFor} as fresh_for_ms,
-         exists (select 1 from freezes where ${freezes('mounts.id', 'asked.role_name', 'asked.token_id')}) as is_frozen
-       from unnest($1::text[], $2::text[], $3::uuid[]) with ordinality as asked (mount_path, role_name, token_id, nth)
+         exists (select 1 from freezes where ${freezes('mounts.id', 'asked.role_name', tokenId)}) as is_frozen
+       from unnest($1::text[], $2::text[], $3::bytea[]) with ordinality as asked (mount_path, role_name, token_hash, nth)
        join mounts on mounts.path = asked.mount_path and removed_at is null
        left join roles on roles.mount_id = mounts.id and roles.name = asked.role_name
        left join root_configs on root_configs.mount_id = mounts.id and superseded_at is null`,
       [
         distinct.map(([, { mountPath }]) => mountPath),
         distinct.map(([, { roleName }]) => roleName),
-        distinct.map(([, { tokenId }]) => tokenId),
+        distinct.map(([, { token }]) => this.keyring.hashToken(token)),
       ],
     )) as (Record<string, unknown> & { nth: string })[];
     // Each by itself: a root that cannot be opened is its own mount's trouble.

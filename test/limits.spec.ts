@@ -297,9 +297,15 @@ describe('limits that an operator sets', () => {
         429,
         [expect.stringMatching(/ frozen issuing for a token that this one comes from at \S+ \(runs wild\); /)],
       ]);
+      // Of STS what decides is stored after AWS was asked; nor is AWS asked for who is refused.
+      const before = world.simulator.calls.count();
+      const session = { token: grandchild.client_token };
+      await world.http.must(429, 'GET', 'aws/sts/session', undefined, session);
+      expect(world.simulator.calls.count()).toBe(before);
       await lend(world, 'deploy');
       await lift(`token/${parent.accessor}`);
       expect((await asked()).status).toBe(200);
+      await world.http.must(200, 'GET', 'aws/sts/session', undefined, session);
     });
 
     it('leave renewing, looking up, revoking and expiring alone', async () => {

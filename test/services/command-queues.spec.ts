@@ -99,6 +99,13 @@ describe('commands in their queues', () => {
       expect(body.data.num_uses).toBe(2);
       await client().revoke(lent.leaseId);
     });
+
+    it('are refused with the same words as an issue', async () => {
+      const created = await world.http.must(200, 'PUT', 'auth/token/create', { num_uses: 1 });
+      const token = (created.body.auth as { client_token: string }).client_token;
+      const words = /Secret cannot be returned; token had one use left/;
+      await expect(client({ token }).issue({ mount: 'aws', role: pooledRole })).rejects.toThrow(words);
+    });
   });
 
   describe('bad commands', () => {

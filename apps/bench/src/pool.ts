@@ -10,6 +10,8 @@ import { formatNumber } from './table.js';
 
 /** As many as a pool may have. */
 const poolSize = 500;
+/** How the names of its users begin; the display name of a caller is "root" here. */
+const pooledUser = 'vault-pool-';
 /** So old a pool's user is at least when it is handed out, as shipped (`pooledMinMs`), and a moment more. */
 const pooledMinMs = 62_000;
 /** On the average, and each by chance: about as fast as one issuer makes them anew with AWS at 300 ms a call. */
@@ -64,12 +66,13 @@ export async function filledPool({ aws, run }: Rig, mounted: Mounted, size: numb
   return `${mounted.path}/creds/pooled`;
 }
 
-/** Asks without waiting for the answers. @returns milliseconds of each answer, ascending. */
+/** Asks without waiting for the answers; one that is not of the pool is a failure. @returns milliseconds of each answer, ascending. */
 async function takeOften({ client, run }: Rig, path: string, count: number): Promise<Float64Array> {
   const samples: number[] = [];
+  const lent: string[] = [];
   const take = async () => {
     const askedAt = performance.now();
-    await client.call('GET', path);
+    lent.push(await client.call('GET', path));
     samples.push(performance.now() - askedAt);
   };
   const answers: Promise<void>[] = [];
@@ -78,6 +81,12 @@ async function takeOften({ client, run }: Rig, path: string, count: number): Pro
     await sleep(everyMs * 2 * Math.random(), undefined, run);
   }
   await Promise.all(answers);
+  for (const text of lent) {
+    const { data } = JSON.parse(text) as { data: { access_key: string } };
+    const found = await client.call('PUT', 'sys/leases/lookup-access-key', { access_key: data.access_key });
+    const { user_name: name } = (JSON.parse(found) as { data: { user_name: string } }).data;
+    if (!name.startsWith(pooledUser)) run.failures.add(new Error(`A user was made for its caller: ${name}.`));
+  }
   return Float64Array.from(samples).sort();
 }
 

@@ -73,7 +73,9 @@ export class IssueLease {
       if (caller.isLastUse) throw new LastUse();
       const asked = await this.askedBy({ command, caller, terms: await terms }, bounds, command.ready);
       if (!hasPool(asked)) return { hasPool: false };
-      return { hasPool: true, lent: (await this.handOut.execute(asked)) ?? undefined };
+      const lent = await this.handOut.execute(asked);
+      if (!lent) this.poolFigures.asked('none_ready');
+      return { hasPool: true, lent: lent ?? undefined };
     });
   }
 
@@ -98,7 +100,8 @@ export class IssueLease {
   private async handOutOrMake(asked: Asked): Promise<IssueLeaseReply> {
     if (!hasPool(asked)) return this.fulfil(await this.orderOf(asked));
     const handedOut = await this.handOut.execute(asked);
-    if (!handedOut) this.poolFigures.asked('none_ready');
+    // Whoever has no idempotency key has asked for a hand-out before, and that was counted.
+    if (!handedOut && asked.seal) this.poolFigures.asked('none_ready');
     return { ...(handedOut ?? (await this.fulfil(await this.orderOf(asked)))), hasPool: true };
   }
 
@@ -126,19 +129,20 @@ export class IssueLease {
       throw new NoRoute(`no handler for route "${command.mount}". route entry not found.`);
     }
     if (!terms.role) throw new RoleNotFound(command.role);
-    const { mount, isFrozen, root } = terms;
+    const { mount, isFrozen, openRoot } = terms;
     const role = { ...terms.role, definition: roleFor(terms.role.definition, caller.token) };
     // Whoever is refused costs AWS nothing. What decides is the statement that opens the lease.
     const asker = askerOf({ caller, mount, role });
     if (isFrozen || asker.limited.role || asker.limited.token) await this.issuing.mayIssue(asker);
     const credentialType = credentialTypeFor(role.definition, command.door);
     const ready = wantsReady ?? role.definition.ready ?? false;
-    return { command, caller, mount, role, credentialType, root, ready, ...bounds };
+    return { command, caller, mount, role, credentialType, openRoot, ready, ...bounds };
   }
 
   private async orderOf(asked: Asked): Promise<Order> {
-    const acting = await this.acting.of({ ...asked, iamRoleArn: asked.command.roleArn });
-    return { ...asked, ...acting };
+    const root = await asked.openRoot();
+    const acting = await this.acting.of({ ...asked, root, iamRoleArn: asked.command.roleArn });
+    return { ...asked, root, ...acting };
   }
 }
 

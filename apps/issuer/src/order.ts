@@ -23,13 +23,15 @@ export interface Asked extends Bounds {
   /** As it is for this caller. */
   role: Role;
   credentialType: CredentialType;
-  root: OpenedRootConfig;
+  openRoot(): Promise<OpenedRootConfig>;
   /** Whether the answer waits until AWS accepts the key of an IAM user. */
   ready: boolean;
 }
 
 /** The same with who asks AWS for it. */
-export interface Order extends Acting, Asked {}
+export interface Order extends Acting, Asked {
+  root: OpenedRootConfig;
+}
 
 /** Whether users are made ahead for it: their leases are named after the path of users. */
 export function hasPool({ command, role, credentialType }: Asked): boolean {

@@ -1,3 +1,4 @@
+import { InvalidRequest } from './errors.js';
 import { issueLease } from './lease-issue.js';
 import { tryRole } from './role-try.js';
 import { rotateRoot } from './root-rotate.js';
@@ -17,6 +18,9 @@ export const commandQueues = (namespace: string) => ({
   /** What is asked of pools, and of leases that were offered or are held: a moment at PostgreSQL. */
   held: `${namespace}.commands.held`,
 });
+
+/** What an issuer answers to a command that it does not know. */
+export const unknownCommand = (pattern: string) => new InvalidRequest(`There is no command "${pattern}".`);
 
 /** Which of them a command goes to, and how long it may stay there, as a part of its asker's wait. */
 export function queueing(pattern: string): { queue: keyof ReturnType<typeof commandQueues>; partOfWait: number } {

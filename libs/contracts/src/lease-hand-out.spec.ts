@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { InvalidRequest, OutOfTime, RoleNotFound } from './errors.js';
+import { CodedError, InvalidRequest, OutOfTime, RoleNotFound } from './errors.js';
 import { type HandOutLeaseReply, PoolFirst } from './lease-hand-out.js';
 import type { IssueLeaseReply } from './lease-issue.js';
 
@@ -13,7 +13,10 @@ describe('who asks for a credential', () => {
   async function asks(
     poolFirst: PoolFirst,
     answer: HandOutLeaseReply | Error,
-    { reply = made, ...wish }: { role?: string; door?: 'creds' | 'sts'; idempotencyKey?: string; reply?: object } = {},
+    {
+      reply = made,
+      ...wish
+    }: { role?: string; door?: 'creds' | 'sts'; idempotencyKey?: string; reply?: object | Error } = {},
   ): Promise<string[]> {
     const sent: string[] = [];
     await poolFirst.issue(
@@ -26,6 +29,7 @@ describe('who asks for a credential', () => {
         },
         issue: async () => {
           sent.push('issue');
+          if (reply instanceof Error) throw reply;
           return reply as IssueLeaseReply;
         },
       },
@@ -57,8 +61,22 @@ describe('who asks for a credential', () => {
   });
 
   it('asks an issuer that does not know hand-outs the ordinary way', async () => {
-    const unknown = new InvalidRequest('There is no command "lease.hand-out".');
+    const unknown = new CodedError('invalid_request', 'There is no command "lease.hand-out".');
     expect(await asks(new PoolFirst(), unknown)).toEqual(['hand-out', 'issue']);
+  });
+
+  it('learns nothing of a request that is refused', async () => {
+    const poolFirst = new PoolFirst();
+    const malformed = new InvalidRequest('parameters: must be text');
+    await expect(asks(poolFirst, malformed)).rejects.toBe(malformed);
+    expect(await asks(poolFirst, handedOut)).toEqual(['hand-out']);
+  });
+
+  it('asks for a hand-out again once the ordinary way has failed: a pool may have come meanwhile', async () => {
+    const poolFirst = new PoolFirst();
+    await asks(poolFirst, noPool);
+    await expect(asks(poolFirst, noPool, { reply: new OutOfTime() })).rejects.toThrow(OutOfTime);
+    expect(await asks(poolFirst, handedOut)).toEqual(['hand-out']);
   });
 
   it.each([

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CodedError } from './errors.js';
+import { unknownCommand } from './command-queues.js';
 import { issueLease, type IssueLeaseReply, type IssueLeaseRequest } from './lease-issue.js';
 
 /**
@@ -46,9 +46,15 @@ export class PoolFirst {
       if (lent) return lent;
       this.learn(name, hasPool);
     }
-    const reply = await ask.issue();
-    this.learn(name, reply.hasPool ?? false);
-    return reply;
+    try {
+      const reply = await ask.issue();
+      this.learn(name, reply.hasPool ?? false);
+      return reply;
+    } catch (error) {
+      // Its role may have got a pool meanwhile, which is asked for nothing while this way fails.
+      this.withoutPool.delete(name);
+      throw error;
+    }
   }
 
   private learn(name: string, hasPool: boolean): void {
@@ -60,8 +66,9 @@ export class PoolFirst {
   }
 }
 
-/** An issuer of before pools had this command does not know it; whatever else is wrong with a request is wrong there too. */
+/** An issuer of before this command does not know it. */
 function inTheOrdinaryWay(error: unknown): HandOutLeaseReply {
-  if (error instanceof CodedError && error.code === 'invalid_request') return { hasPool: false };
+  if (error instanceof Error && error.message === unknownCommand(handOutLease.pattern).message)
+    return { hasPool: false };
   throw error;
 }

@@ -23,8 +23,8 @@ export interface Terms {
   role: Role | null;
   /** Whether issuing of that role is frozen for this token. */
   isFrozen: boolean;
-  /** The mount's `config/root`. */
-  root: OpenedRootConfig;
+  /** Opens the mount's `config/root`. @throws where that cannot be */
+  openRoot(): Promise<OpenedRootConfig>;
 }
 
 /** Reads in one statement, and for all who ask at the same time together, what a credential is to be issued under. */
@@ -50,7 +50,7 @@ export class IssueTerms {
     return this.reads.ask(asked);
   }
 
-  private async read(asked: Asked[]): Promise<(Promise<Terms> | null)[]> {
+  private async read(asked: Asked[]): Promise<(Terms | null)[]> {
     const keys = asked.map(({ mountPath, roleName, token }) => JSON.stringify([token, mountPath, roleName]));
     const distinct = [...new Map(keys.map((key, nth) => [key, asked[nth]!]))];
     const tokenId = '(select id from tokens where hash = asked.token_hash)';
@@ -68,18 +68,18 @@ export class IssueTerms {
         distinct.map(([, { token }]) => this.keyring.hashToken(token)),
       ],
     )) as (Record<string, unknown> & { nth: string })[];
-    // Each by itself: a root that cannot be opened is its own mount's trouble.
     const terms = new Map(rows.map((row) => [distinct[Number(row.nth) - 1]![0], this.termsIn(row)]));
     return keys.map((key) => terms.get(key) ?? null);
   }
 
-  private async termsIn(row: Record<string, unknown>): Promise<Terms> {
+  private termsIn(row: Record<string, unknown>): Terms {
     const mount = this.mounts.of(row)!;
+    const root = this.roots.of(row);
     return {
       mount,
       role: this.roles.of(row),
       isFrozen: row.is_frozen as boolean,
-      root: await this.rootConfigs.openRow(mount.id, this.roots.of(row), row.fresh_for_ms as number),
+      openRoot: () => this.rootConfigs.openRow(mount.id, root, row.fresh_for_ms as number),
     };
   }
 }

@@ -55,7 +55,10 @@ export class Mounts {
 
   private async routeAll(paths: string[]): Promise<(Mount | null)[]> {
     const candidates = paths.map((path) =>
-      [...`${path}/`.matchAll(/\//g)].map((slash) => `${path}/`.slice(0, slash.index + 1)).toReversed(),
+      // No mount's path is longer than that many bytes, so none than that many characters.
+      [...`${path}/`.slice(0, longestPathBytes).matchAll(/\//g)]
+        .map((slash) => `${path}/`.slice(0, slash.index + 1))
+        .toReversed(),
     );
     const rows = (await this.manager.query(
       `select ${this.rows.columns} from mounts where path = any($1) and removed_at is null`,

@@ -14,7 +14,6 @@ import {
   type Answer,
   commandQueues,
   fromWire,
-  InvalidRequest,
   openAnswer,
   openCommand,
   queueing,
@@ -22,6 +21,7 @@ import {
   sealCommand,
   toWire,
   Unavailable,
+  unknownCommand,
 } from '#libs/contracts';
 import { catchError, concatMap, defer, lastValueFrom, type Observable, throwError } from 'rxjs';
 import type { Reached } from './connections.js';
@@ -214,7 +214,7 @@ export class CommandServer extends ServerRMQ {
 
   private async answer(pattern: string, body: unknown, message: ConsumeMessage): Promise<Answer> {
     const handler = this.getHandlerByPattern(pattern);
-    if (!handler) return { error: toWire(new InvalidRequest(`There is no command "${pattern}".`)) };
+    if (!handler) return { error: toWire(unknownCommand(pattern)) };
     try {
       const told = this.transformToObservable(await handler(body, message)) as Observable<unknown>;
       return { reply: await lastValueFrom(told, { defaultValue: undefined }) };

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { type Caller, Seal, Tokens } from '#libs/access';
 import { CodedError, InvalidRequest, NoRoute, PermissionDenied } from '#libs/contracts';
 import { EndingTokens } from '#libs/leases';
-import { type Mount, Mounts } from '#libs/roles';
+import { Mounts } from '#libs/roles';
 import { Metrics, type Span } from '#libs/runtime';
 import { parseFields } from '../wire/fields.js';
 import { wrapped } from './api-error.js';
@@ -163,14 +163,11 @@ export class Api {
       return this.run(asked, openMatch, { ...base, token });
     }
 
-    // Looked up while it is found out who is calling; who is nobody is told nothing of it.
-    const routed = isCore(path) || asked.help || !token ? undefined : this.mounts.route(path);
-    routed?.catch(() => undefined); // heard of where it is waited for
     const caller = await this.callerOf(token, remoteAddress);
     entry.caller = caller;
     try {
       await this.rates.ofToken(caller.token.id);
-      return await this.handleFor(caller, asked, { ...base, token: token! }, routed);
+      return await this.handleFor(caller, asked, { ...base, token: token! });
     } finally {
       // A refused request is a use as well (contract.md 3.3, Uses).
       await this.endingTokens.afterRequestOf(caller);
@@ -187,7 +184,6 @@ export class Api {
     caller: Caller,
     asked: VaultRequest,
     base: Omit<Unrouted<TokenRequest<unknown>>, 'caller'>,
-    routed: Promise<Mount | null> | undefined,
   ): Promise<ApiAnswer> {
     if (asked.help) return this.help(asked.path);
     const grant = firstGrant(asked, caller);
@@ -195,7 +191,7 @@ export class Api {
     if (writes && asked.endsInSlash && !endsInAnyPath.test(asked.path)) {
       throw new InvalidRequest("cannot write to a path ending in '/'");
     }
-    return this.route(asked, { ...base, caller }, grant, routed);
+    return this.route(asked, { ...base, caller }, grant);
   }
 
   /** Who is calling. @throws PermissionDenied; OverBudget when too many come from there who are nobody. */
@@ -210,19 +206,14 @@ export class Api {
     }
   }
 
-  private async route(
-    asked: VaultRequest,
-    base: Unrouted<TokenRequest<unknown>>,
-    grant: Grant,
-    routed: Promise<Mount | null> | undefined,
-  ): Promise<ApiAnswer> {
+  private async route(asked: VaultRequest, base: Unrouted<TokenRequest<unknown>>, grant: Grant): Promise<ApiAnswer> {
     if (isCore(asked.path)) {
       const match = this.core.match(asked.path);
       if (!match) throw unlessOnlyCreate(grant, new NoRoute(wrapped('unsupported path')));
       await confirm(asked, match, base);
       return this.run(asked, match, base);
     }
-    const mount = await this.mountOf(asked.path, routed).catch((error: unknown) => {
+    const mount = await this.mountOf(asked.path).catch((error: unknown) => {
       throw unlessOnlyCreate(grant, error);
     });
     const match = this.engine.match(asked.path.slice(mount.path.length));
@@ -231,8 +222,8 @@ export class Api {
     return this.run(asked, match, { ...base, mount });
   }
 
-  private async mountOf(path: string, routed = this.mounts.route(path)): Promise<Mount> {
-    const mount = await routed;
+  private async mountOf(path: string) {
+    const mount = await this.mounts.route(path);
     if (!mount) throw new NoRoute(`no handler for route "${path}". route entry not found.`);
     if (mount.taintedAt) {
       throw new NoRoute(`no handler for route "${path}" on namespace "". route entry or namespace is tainted.`);

@@ -297,7 +297,9 @@ describe('limits that an operator sets', () => {
         429,
         [expect.stringMatching(/ frozen issuing for a token that this one comes from at \S+ \(runs wild\); /)],
       ]);
-      // Of STS what decides is stored after AWS was asked; nor is AWS asked for who is refused.
+      // Of STS what decides is stored after AWS was asked; but AWS is not asked for who is refused.
+      const role = { credential_type: 'federation_token', policy_document: policyDocument };
+      await world.http.must(204, 'PUT', 'aws/roles/session', role);
       const before = world.simulator.calls.count();
       const session = { token: grandchild.client_token };
       await world.http.must(429, 'GET', 'aws/sts/session', undefined, session);

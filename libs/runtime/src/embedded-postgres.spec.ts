@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { spawn, spawnSync } from 'node:child_process';
+import { pbkdf2 } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
@@ -66,6 +67,14 @@ async function refusalOf(attempt: Promise<EmbeddedPostgres>): Promise<string> {
   );
   expect(refusal).toBeInstanceOf(StartRefused);
   return (refusal as StartRefused).message;
+}
+
+/** Node's threads for files have something else before whatever they are asked for, until the signal. */
+function keepThreadsBusy(signal: AbortSignal): void {
+  for (let nth = 0; nth < 16; nth += 1) {
+    const next = () => signal.aborted || pbkdf2('', '', 50_000, 32, 'sha256', next);
+    next();
+  }
 }
 
 /** Starts the server from another Node process and kills that process; the server lives on. */
@@ -224,6 +233,18 @@ describe('the embedded PostgreSQL', () => {
     await once(squatter, 'listening');
     const { port } = squatter.address() as { port: number };
     const message = await refusalOf(startEmbeddedPostgres({ dataDir: dataFolder('asked'), port }));
+    squatter.close();
+    expect(message).toContain(`port ${port}`);
+  });
+
+  it('hears of a server that ends while this process is busy with its files', async () => {
+    const squatter = createServer().listen(0, '127.0.0.1');
+    await once(squatter, 'listening');
+    const { port } = squatter.address() as { port: number };
+    const folder = dataFolder('busy');
+    const busy = new AbortController();
+    keepThreadsBusy(busy.signal);
+    const message = await refusalOf(startEmbeddedPostgres({ dataDir: folder, port })).finally(() => busy.abort());
     squatter.close();
     expect(message).toContain(`port ${port}`);
   });

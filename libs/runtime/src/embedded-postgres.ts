@@ -152,9 +152,10 @@ async function serve(home: Home, binaries: Binaries, port: number): Promise<stri
     { ...asUser(home.account), cwd: '/', env: bareEnvironment, detached: true, stdio: ['ignore', log.fd, log.fd] },
   );
   child.unref();
-  await log.close();
+  // Before anything is waited for: a server may end in the meantime, and that is told once.
   let ended: Error | 'ended' | undefined;
   child.once('error', (error) => (ended = error)).once('exit', () => (ended ??= 'ended'));
+  await log.close();
   while (ended === undefined) {
     const server = findServer(home.data);
     if (server?.pid === child.pid && server?.ready) return undefined;

@@ -5,7 +5,6 @@ import { OutOfTime } from '#libs/contracts';
 import { Accepting, Issuing, Pooling } from '#libs/leases';
 import { IssueLease } from '../apps/issuer/src/issue-lease.js';
 import { commandFor, issuerBeside, observingIssuerBeside } from './support/beside.js';
-import { readExposition } from './support/exposition.js';
 import { keysInAws, lend, lentBy, policyDocument, someoneWaits, whileLocked, writeRole } from './support/lease-life.js';
 import { pooled, poolRows, ready, writePooled } from './support/pools.js';
 import { eventually, usualWeather, World } from './support/world.js';
@@ -111,21 +110,6 @@ describe('a pool of users that are made ahead', () => {
     expect(body.errors[0]).toMatch(/has as many leases as it may have at once \(max_leases 2\)/);
     awsIsBack();
     await world.http.must(200, 'PUT', 'sys/leases/renew', { lease_id: other.leaseId, increment: 60 });
-  });
-
-  it('is counted: what was handed out of it, and, once for each caller, what it had not', async () => {
-    const figures = async () => {
-      const told = readExposition((await world.http.must(200, 'GET', 'sys/metrics?format=prometheus')).text);
-      const asked = (outcome: string) => told.of('leasehold_pool_requests_total', { outcome });
-      return [asked('handed_out'), asked('none_ready'), told.of('vault_secret_lease_creation')] as const;
-    };
-    await writePooled(world, deploy, 1);
-    await ready(world, deploy, 1);
-    const [handedOut, noneReady, created] = await figures();
-    await lend(world, deploy);
-    expect(await figures()).toEqual([handedOut + 1, noneReady, created + 1]);
-    await lend(world, deploy);
-    expect(await figures()).toEqual([handedOut + 1, noneReady + 1, created + 2]);
   });
 
   it('is nobody’s leases: none is listed, looked up, counted or told of before it is handed out', async () => {

@@ -14,6 +14,7 @@ import type { Fleet, Service } from '../../apps/cluster/src/fleet.js';
 import { startSystem } from '../../apps/standalone/src/system.js';
 import { type Exposition, readExposition } from '../support/exposition.js';
 import { lend, policyDocument, writeRole } from '../support/lease-life.js';
+import { ready, writePooled } from '../support/pools.js';
 import { newFleet, testServers } from '../support/services.js';
 import { eventually, World } from '../support/world.js';
 
@@ -38,7 +39,7 @@ describe('metrics of three services', () => {
   beforeAll(async () => {
     world = await World.start({
       weather: {},
-      timing: { handOverMs: 800, unansweredRetryMs: 300, syncOneMs: 2_000 },
+      timing: { handOverMs: 800, unansweredRetryMs: 300, syncOneMs: 2_000, pooledMinMs: 1 },
       run: async (system) => {
         const credentials = await system.surroundings.ambientCredentials()();
         fleet = newFleet({
@@ -224,6 +225,30 @@ describe('metrics of three services', () => {
     expect(after.of('vault_expire_lease_expiration')).toBeGreaterThanOrEqual(2);
     expect(after.of('vault_expire_lease_expiration_error')).toBeGreaterThanOrEqual(1);
     expect(after.of('vault_expire_lease_expiration_time_in_queue_count')).toBeGreaterThanOrEqual(2);
+  });
+
+  it('what a pool gave is counted and, once for each caller, what it had not', async () => {
+    await writePooled(world, 'pooled', 1);
+    await ready(world, 'pooled', 1);
+    const before = await scrape('issuer');
+    const moved = async () => {
+      const after = await scrape('issuer');
+      const asked = (outcome: string) => after.of('leasehold_pool_requests_total', { outcome });
+      const was = (outcome: string) => before.of('leasehold_pool_requests_total', { outcome });
+      const lent = after.of('vault_secret_lease_creation') - before.of('vault_secret_lease_creation');
+      return {
+        lent,
+        handedOut: asked('handed_out') - was('handed_out'),
+        none: asked('none_ready') - was('none_ready'),
+      };
+    };
+    await lend(world, 'pooled');
+    expect(await moved()).toEqual({ lent: 1, handedOut: 1, none: 0 });
+    await ready(world, 'pooled', 1);
+    await world.database.query(`update leases set pooled_at = now() + interval '1 hour' where state = 'pooled'`);
+    await lend(world, 'pooled');
+    expect(await moved()).toEqual({ lent: 2, handedOut: 1, none: 1 });
+    await writePooled(world, 'pooled', 0);
   });
 
   it('an offer that nobody accepts is undelivered', async () => {

@@ -93,8 +93,11 @@ describe('those who ask PostgreSQL together', () => {
     const { manager } = issuer.get(DataSource);
     const asked = jest.spyOn(manager, 'query');
     const route = (path: string) => issuer.get(Mounts).route(path);
-    const [nowhere, found] = await Promise.all([route('a/'.repeat(6_500)), route('aws/creds/deploy')]);
-    expect([nowhere, found!.path]).toEqual([null, 'aws/']);
+    const longest = 'm'.repeat(1_023);
+    await world.mount(longest);
+    const paths = ['a/'.repeat(6_500), 'aws/creds/deploy', `${longest}/creds/deploy`];
+    const found = await Promise.all(paths.map(route));
+    expect(found.map((mount) => mount && mount.path)).toEqual([null, 'aws/', `${longest}/`]);
     expect(JSON.stringify(asked.mock.calls).length).toBeLessThan(1e6);
     asked.mockRestore();
   });

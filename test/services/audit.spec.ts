@@ -1,10 +1,12 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { LeaseholdClient } from '#libs/client';
-import { CodedError, newIssuerKeys } from '#libs/contracts';
+import { CodedError, handOutLease, newIssuerKeys, parseIssuerPublicKey } from '#libs/contracts';
+import { CommandClient } from '#libs/runtime';
+import { firstValueFrom } from 'rxjs';
 import type { Fleet } from '../../apps/cluster/src/fleet.js';
 import { AuditFolder, type AuditRecord, recordsIn } from '../support/audit-file.js';
 import { HttpClient } from '../support/http-client.js';
@@ -247,9 +249,14 @@ describe('audit by several services', () => {
       secret: { lease_id: lent.leaseId },
       data: { access_key: await hash(lent.credential.accessKeyId) },
     });
+    // Without what the client library would take back.
+    const broker = { url: testServers().rabbitmqUrl, namespace };
+    const issuers = new CommandClient({ broker, publicKey: parseIssuerPublicKey(keys.publicKey) });
+    const command = { id: randomUUID(), waitMs: 20_000, requestId: 'r', token: world.http.token };
+    const wish = { ...command, mount: 'aws/', role: 'pooled', door: 'creds' };
     let asked: Promise<unknown> | undefined;
     await whileLocked(world, 'lock table pooled_keys', async () => {
-      asked = client.issue({ mount: 'aws', role: 'pooled' }).catch((error: CodedError) => error.code);
+      asked = firstValueFrom(issuers.send(handOutLease.pattern, wish)).catch((error: CodedError) => error.code);
       await someoneWaits(world, 'with asked as (');
       breakFile();
       await eventually(issuerRefuses);
@@ -257,7 +264,12 @@ describe('audit by several services', () => {
     expect(await asked).toBe('internal');
     await world.database.query('delete from audit_devices');
     const [other] = made.filter((id) => id !== lent.leaseId);
-    await eventually(async () => (await world.leases()).find(({ id }) => id === other)!.state === 'ended');
+    const taken = await eventually(async () => {
+      const row = (await world.leases()).find(({ id }) => id === other)!;
+      return row.state === 'ended' && row;
+    });
+    expect(taken.end_reason).toBe('not_received');
+    await issuers.close();
     await writePooled(world, 'pooled', 0);
   });
 

@@ -75,11 +75,12 @@ export class IssueTerms {
   private termsIn(row: Record<string, unknown>): Terms {
     const mount = this.mounts.of(row)!;
     const root = this.roots.of(row);
+    let opened: Promise<OpenedRootConfig> | undefined;
     return {
       mount,
       role: this.roles.of(row),
       isFrozen: row.is_frozen as boolean,
-      openRoot: () => this.rootConfigs.openRow(mount.id, root, row.fresh_for_ms as number),
+      openRoot: () => (opened ??= this.rootConfigs.openRow(mount.id, root, row.fresh_for_ms as number)),
     };
   }
 }
